@@ -1,0 +1,83 @@
+-- Prepended to every script: how the three keys of a row are read.
+--
+--   entry   \202V nonce(8) fresh-until(8, ms) body    a value, valid only under the epoch with this nonce
+--           \202N nonce(8) fresh-until(8, ms)         the row is known to be missing
+--           \202W (token(12) deadline(8, ms))+        write intents of open commits
+--   epoch   \202G nonce(8) run(8)                     or \202W …, as above
+--   lease   token(12)
+--
+-- Bytes of any other shape, and values of another type, count as absent. Time is the server's.
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function get(key)
+  local found = redis.pcall('GET', key)
+  if type(found) ~= 'table' then return found end
+  if string.find(found.err, 'WRONGTYPE', 1, true) then return false end
+  error(found.err)
+end
+
+-- The intents in `raw` whose deadline has not passed, as {token = deadline}, and the latest of the deadlines; nil if none.
+local function live_intents(raw, now)
+  if not raw or string.sub(raw, 1, 2) ~= '\202W' or (#raw - 2) % 20 ~= 0 then return nil end
+  local live, latest
+  for at = 3, #raw, 20 do
+    local deadline = struct.unpack('>I8', raw, at + 12)
+    if deadline > now then
+      live = live or {}
+      live[string.sub(raw, at, at + 11)] = deadline
+      if not latest or deadline > latest then latest = deadline end
+    end
+  end
+  return live, latest
+end
+
+local function put_intents(key, live, latest, now)
+  local parts = {'\202W'}
+  for token, deadline in pairs(live) do
+    parts[#parts + 1] = token
+    parts[#parts + 1] = struct.pack('>I8', deadline)
+  end
+  redis.call('SET', key, table.concat(parts), 'PX', latest - now)
+end
+
+local function add_intent(key, token, intent_ms, now)
+  local live, latest = live_intents(get(key), now)
+  live = live or {}
+  live[token] = now + intent_ms
+  if not latest or live[token] > latest then latest = live[token] end
+  put_intents(key, live, latest, now)
+end
+
+-- Takes `token` out of the key, whatever the key holds: only live intents of others stay. Returns 1 if the token was there.
+local function drop_intent(key, token, now)
+  local live = live_intents(get(key), now)
+  local found = 0
+  if live and live[token] then
+    found = 1
+    live[token] = nil
+  end
+  local latest
+  for _, deadline in pairs(live or {}) do
+    if not latest or deadline > latest then latest = deadline end
+  end
+  if latest then put_intents(key, live, latest, now) else redis.call('DEL', key) end
+  return found
+end
+
+-- The nonce that entries must carry to be served by the server `run`, or nil.
+local function current_nonce(raw, run)
+  if not raw or #raw ~= 18 or string.sub(raw, 1, 2) ~= '\202G' or string.sub(raw, 11, 18) ~= run then return nil end
+  return string.sub(raw, 3, 10)
+end
+
+-- The nonce under which a value was filled, or nil if `raw` is no value.
+local function value_nonce(raw)
+  if not raw or #raw < 18 then return nil end
+  local head = string.sub(raw, 1, 2)
+  if head ~= '\202V' and (head ~= '\202N' or #raw ~= 18) then return nil end
+  return string.sub(raw, 3, 10)
+end

@@ -1,0 +1,207 @@
+"""The store: what can be done to the keys of rows and models, and what each act costs.
+
+Rows of one model travel together: up to ``ROWS_PER_SCRIPT`` in one script, all scripts of an act in one pipeline.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha1
+from typing import Any, TypeVar
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from django_cacheaside.keys import KeySpace
+from django_cacheaside.store import scripts
+from django_cacheaside.store.acts import Acquired, Bypass, Claim, Filling, Own, Seen, Value, Wait
+from django_cacheaside.store.envelope import NONCE_SIZE, TOKEN_SIZE
+from django_cacheaside.store.errors import CLIENT_ERRORS, unavailable
+from django_cacheaside.store.pool import Command, Pool
+from django_cacheaside.store.scripts import Script
+from django_cacheaside.store.writes import Writes
+
+KEYS_PER_MGET = 1000
+ROWS_PER_SCRIPT = 100
+
+Call = tuple[Script, Sequence[str], Sequence[Any]]
+"""One script with its KEYS and ARGV."""
+
+T = TypeVar("T")
+
+
+def new_token() -> bytes:
+    """A token for one reader's leases or one transaction's intents.
+
+    From the kernel: forked children never share one.
+    """
+    return os.urandom(TOKEN_SIZE)
+
+
+class Store:
+    """Redis or Valkey, as the protocol uses it. Safe to share between threads and across a fork.
+
+    Args:
+        pool: Its connections.
+        probe_key: A key that ``probe`` may write.
+
+    Every act raises ``StoreUnavailableError`` if the server did not answer in time or refused.
+    """
+
+    def __init__(self, pool: Pool, *, probe_key: str) -> None:
+        self._pool = pool
+        self._probe_key = probe_key
+
+    def read_one(self, space: KeySpace, ident: str) -> Seen:
+        """The epoch and one entry. One round trip: one MGET, no script."""
+        try:
+            run, (epoch, entry) = self._pool.call(("MGET", space.epoch, space.entry(ident)))
+        except CLIENT_ERRORS as error:
+            raise unavailable(error) from error
+        return Seen(run, epoch, entry)
+
+    def read(self, space: KeySpace, idents: Sequence[str]) -> list[Seen]:
+        """The epoch and the entries of many rows, in their order. One round trip: one MGET per 1,000 rows."""
+        commands: list[Command] = [
+            ("MGET", space.epoch, *map(space.entry, chunk)) for chunk in _chunks(idents, KEYS_PER_MGET)
+        ]
+        run, replies = self._pipeline(commands)
+        return [Seen(run, reply[0], entry) for reply in replies for entry in reply[1:]]
+
+    def acquire(
+        self, space: KeySpace, claims: Sequence[Claim], token: bytes, *, run: bytes, lease_ms: int, epoch_ms: int
+    ) -> list[Acquired]:
+        """Try to become the one reader that fills each row. One round trip.
+
+        Args:
+            run: The run id of the server that the reader has seen. If another one answers, what is filled is never
+                served.
+            lease_ms: How long a lease is held if its owner never comes back. Choose it above the p99 of one load.
+            epoch_ms: How long a new epoch lives if nothing is filled under it.
+
+        Source: Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, §3.2.1.
+        """
+        nonce = os.urandom(NONCE_SIZE)
+        replies = self._run(
+            (
+                scripts.ACQUIRE,
+                [space.epoch, *_row_keys(space, [claim.ident for claim in chunk])],
+                [token, nonce, run, lease_ms, epoch_ms, *[arg for claim in chunk for arg in _what_it_saw(claim)]],
+            )
+            for chunk in _chunks(claims, ROWS_PER_SCRIPT)
+        )
+        return [_acquired(reply) for chunk in replies for reply in chunk]
+
+    def fill(self, space: KeySpace, fillings: Sequence[Filling], token: bytes, *, epoch_ms: int) -> list[bool]:
+        """Store rows, each only if the lease is still ``token``'s: True for each that was accepted. One round trip.
+
+        Args:
+            epoch_ms: How long the epoch lives on at least: longer than any entry filled now.
+        """
+        replies = self._run(
+            (
+                scripts.FILL,
+                [space.epoch, *_row_keys(space, [filling.ident for filling in chunk])],
+                [token, epoch_ms, *[argument for f in chunk for argument in (f.nonce, f.life_ms, f.fresh_ms, f.body)]],
+            )
+            for chunk in _chunks(fillings, ROWS_PER_SCRIPT)
+        )
+        return [accepted == 1 for chunk in replies for accepted in chunk]
+
+    def abandon(self, space: KeySpace, idents: Sequence[str], token: bytes) -> None:
+        """Give up leases whose load failed. One round trip."""
+        self._run(
+            (scripts.ABANDON, [space.lease(ident) for ident in chunk], [token])
+            for chunk in _chunks(idents, ROWS_PER_SCRIPT)
+        )
+
+    def place_intents(self, writes: Writes, token: bytes, *, intent_ms: int) -> None:
+        """Before COMMIT: void what is written, and let readers bypass it. One round trip for any number of rows."""
+        self._run(
+            [
+                *_for_rows(scripts.INTENT, writes, [token, intent_ms]),
+                *[(scripts.INTENT_ALL, [space.epoch], [token, intent_ms]) for space in writes.models],
+            ]
+        )
+
+    def release(self, writes: Writes, token: bytes) -> int:
+        """After COMMIT or its sure failure. One round trip.
+
+        Returns:
+            How many intents were no longer there.
+        """
+        return sum(
+            self._run(
+                [
+                    *_for_rows(scripts.RELEASE, writes, [token]),
+                    *[(scripts.RELEASE_ALL, [space.epoch], [token]) for space in writes.models],
+                ]
+            )
+        )
+
+    def flush(self, spaces: Iterable[KeySpace]) -> None:
+        """Drop all values of models by their epochs, O(1) each. One round trip."""
+        self._run((scripts.FLUSH, [space.epoch], []) for space in spaces)
+
+    def probe(self) -> None:
+        """Does the server take writes? One that is full, a replica or forbidden could not be told of a commit."""
+        self._pipeline([("SET", self._probe_key, "1", "PX", 1000)])
+
+    def close(self) -> None:
+        """Hang up all idle connections; the store stays usable."""
+        self._pool.close()
+
+    def _run(self, calls: Iterable[Call]) -> list[Any]:
+        """Run scripts in one pipeline, and those that the server doesn't know in a second one by their text."""
+        calls = list(calls)
+        if not calls:
+            return []
+        _, replies = self._pipeline([("EVALSHA", script.sha, len(keys), *keys, *argv) for script, keys, argv in calls])
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            by_text = [("EVAL", calls[at][0].text, len(calls[at][1]), *calls[at][1], *calls[at][2]) for at in unknown]
+            _, repaired = self._pipeline(by_text)
+            for at, reply in zip(unknown, repaired, strict=True):
+                replies[at] = reply
+        return replies
+
+    def _pipeline(self, commands: Sequence[Command]) -> tuple[bytes, list[Any]]:
+        try:
+            run, replies = self._pool.pipeline(commands)
+        except CLIENT_ERRORS as error:
+            raise unavailable(error) from error
+        for reply in replies:
+            if isinstance(reply, ResponseError) and not isinstance(reply, NoScriptError):
+                raise unavailable(reply) from reply
+        return run, replies
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _row_keys(space: KeySpace, idents: Sequence[str]) -> list[str]:
+    return [key for ident in idents for key in (space.entry(ident), space.lease(ident))]
+
+
+def _for_rows(script: Script, writes: Writes, argv: Sequence[Any]) -> Iterator[Call]:
+    for space, idents in writes.row_groups():
+        for chunk in _chunks(idents, ROWS_PER_SCRIPT):
+            yield script, _row_keys(space, chunk), argv
+
+
+def _what_it_saw(claim: Claim) -> tuple[str, bytes]:
+    digest = "" if claim.seen is None else sha1(claim.seen, usedforsecurity=False).hexdigest()
+    return digest, claim.steal or b""
+
+
+def _acquired(reply: bytes) -> Acquired:
+    kind, rest = reply[:1], reply[1:]
+    if kind == b"O":
+        return Own(rest)
+    if kind == b"W":
+        return Wait(rest)
+    if kind == b"V":
+        return Value(rest)
+    return Bypass()
