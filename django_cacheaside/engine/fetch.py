@@ -1,0 +1,205 @@
+"""The whole move of a read: look, and on a miss lease, load and fill; and every way past the cache.
+
+Rows are what the source makes of them; between readers they travel as bytes, so that no two share a mutable value. A
+batch takes each step once for all its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from django_cacheaside.clock import Clock
+from django_cacheaside.engine.breaker import Breaker
+from django_cacheaside.engine.flight import LeasedFlights, QueuedFlights
+from django_cacheaside.engine.lead import Lead
+from django_cacheaside.engine.source import MISSING, K, Missing, R, Sought, Source, body_of, row_of
+from django_cacheaside.engine.tally import Event
+from django_cacheaside.exceptions import StoreUnavailableError, UncacheableRowError, UndecodableEntryError
+from django_cacheaside.store.acts import Seen
+from django_cacheaside.store.envelope import HEADER_SIZE, Found, judge
+from django_cacheaside.store.store import Store
+
+
+class Access(Enum):
+    """What a read may do with the cache."""
+
+    FULL = "serve hits, and fill what is missed"
+    LOOK = "serve hits; what is missed comes from the database and is not filled"
+
+
+class Fetcher:
+    """Reads rows through the cache. One per process; safe to share between threads.
+
+    Args:
+        breaker: Says whether the server is to be asked at all.
+    """
+
+    def __init__(self, store: Store, breaker: Breaker, clock: Clock) -> None:
+        self._store = store
+        self._breaker = breaker
+        self._clock = clock
+        self._leased: LeasedFlights[bytes] = LeasedFlights()
+        self._queued: QueuedFlights[bytes] = QueuedFlights()
+
+    def fetch_one(self, source: Source[K, R], pk: K, access: Access) -> R | Missing:
+        """One row. A hit is one round trip and no SQL; a miss is three and one SELECT."""
+        breaker, ident = self._breaker, source.ident(pk)
+        if breaker.is_open and not breaker.lets_through():
+            return self._load_queued(source, pk, ident, access)
+        try:
+            seen = self._store.read_one(source.space, ident)
+        except StoreUnavailableError as error:
+            breaker.open(error)
+            return self._load_queued(source, pk, ident, access)
+        found = judge(seen.run, seen.epoch, seen.entry)
+        if found is Found.HIT and seen.entry is not None:
+            try:
+                row = source.decode(pk, seen.entry[HEADER_SIZE:])
+            except UndecodableEntryError:
+                source.tally.add(Event.UNDECODABLE)
+            else:
+                source.tally.add(Event.HIT)
+                return row
+        elif found is Found.NEGATIVE_HIT:
+            source.tally.add(Event.NEGATIVE_HIT)
+            return MISSING
+        elif found is Found.BYPASS:
+            source.tally.add(Event.BYPASS)
+            return self._load_queued(source, pk, ident, access)
+        source.tally.add(Event.MISS)
+        if access is Access.LOOK:
+            return self._load(source, [pk])[pk]
+        return self._lead(source, [Sought(pk, ident, seen.run, seen.entry)], [])[pk]
+
+    def fetch(self, source: Source[K, R], pks: Sequence[K], access: Access) -> dict[K, R | Missing]:
+        """Many rows, distinct primary keys, in their order. Round trips as for one."""
+        if not pks or not self._breaker.lets_through():
+            return self._load(source, pks)
+        rows: dict[K, R | Missing] = {}
+        missed: list[Sought[K]] = []
+        bypassed: list[K] = []
+        try:
+            self._look(source, pks, rows, missed, bypassed)
+        except StoreUnavailableError as error:
+            self._breaker.open(error)
+            return self._load(source, pks)
+        if missed and access is Access.FULL:
+            led = self._lead(source, missed, bypassed)
+            rows.update(led)
+        elif missed or bypassed:
+            loaded = self._load(source, [*(one.pk for one in missed), *bypassed])
+            rows.update(loaded)
+        return {pk: rows[pk] for pk in pks}
+
+    def _look(
+        self,
+        source: Source[K, R],
+        pks: Sequence[K],
+        rows: dict[K, R | Missing],
+        missed: list[Sought[K]],
+        bypassed: list[K],
+    ) -> None:
+        """Sort rows by what one MGET says of them."""
+        idents = [source.ident(pk) for pk in pks]
+        undecodable = negative = 0
+        for pk, ident, seen in zip(pks, idents, self._store.read(source.space, idents), strict=True):
+            found = judge(seen.run, seen.epoch, seen.entry)
+            if found is Found.HIT and seen.entry is not None:
+                try:
+                    rows[pk] = source.decode(pk, seen.entry[HEADER_SIZE:])
+                except UndecodableEntryError:
+                    undecodable += 1
+                    missed.append(_sought(pk, ident, seen))
+            elif found is Found.NEGATIVE_HIT:
+                rows[pk] = MISSING
+                negative += 1
+            elif found is Found.BYPASS:
+                bypassed.append(pk)
+            else:
+                missed.append(_sought(pk, ident, seen))
+        tally = source.tally
+        tally.add(Event.HIT, len(rows) - negative)
+        tally.add(Event.NEGATIVE_HIT, negative)
+        tally.add(Event.UNDECODABLE, undecodable)
+        tally.add(Event.MISS, len(missed))
+        tally.add(Event.BYPASS, len(bypassed))
+
+    def _lead(self, source: Source[K, R], missed: Sequence[Sought[K]], bypassed: Sequence[K]) -> dict[K, R | Missing]:
+        """Load what nobody in this process loads yet, and take the rest from those who do."""
+        key = source.space.entry
+        own, joined = self._leased.board([key(one.ident) for one in missed])
+        rows: dict[K, R | Missing] = {}
+        try:
+            ours = [one for one in missed if key(one.ident) in own]
+            if ours:
+                lead = Lead(
+                    self._store,
+                    self._breaker,
+                    self._clock,
+                    source,
+                    close=lambda loaded: self._leased.close({(k := key(one.ident)): own[k] for one in loaded}),
+                    publish=lambda one, body: own[key(one.ident)].land(body),
+                )
+                rows = lead.run(ours, bypassed)
+            elif bypassed:
+                rows = self._load(source, bypassed)
+        finally:
+            self._leased.close(own)
+            for flight in own.values():
+                flight.land(flight.result)
+        unshared: list[K] = []
+        for one in missed:
+            other = joined.get(key(one.ident))
+            if other is not None:
+                body = other.wait()
+                if body is None:
+                    unshared.append(one.pk)
+                else:
+                    shared = row_of(source, one.pk, body)
+                    rows[one.pk] = shared
+        source.tally.add(Event.SHARED, len(joined) - len(unshared))
+        if unshared:
+            again = self._look_again(source, unshared)
+            rows.update(again)
+        return rows
+
+    def _look_again(self, source: Source[K, R], pks: Sequence[K]) -> dict[K, R | Missing]:
+        """Who joined a load that could not be shared: the row may be there by now, else it is read without a fill."""
+        if len(pks) > 1:
+            return self.fetch(source, pks, Access.LOOK)
+        pk = pks[0]
+        return {pk: self._load_queued(source, pk, source.ident(pk), Access.FULL)}
+
+    def _load(self, source: Source[K, R], pks: Sequence[K]) -> dict[K, R | Missing]:
+        """From the database, past the cache."""
+        if not pks:
+            return {}
+        source.tally.add(Event.DATABASE_READ, len(pks))
+        found = source.load(pks)
+        return {pk: found.get(pk, MISSING) for pk in pks}
+
+    def _load_queued(self, source: Source[K, R], pk: K, ident: str, access: Access) -> R | Missing:
+        """From the database, past the cache; concurrent readers of one row share the loads that begin after them."""
+        if access is Access.LOOK:  # a transaction that has written must not wait for others, nor show them its rows
+            return self._load(source, [pk])[pk]
+        mine: list[R | Missing] = []
+
+        def load() -> bytes | None:
+            mine.append(self._load(source, [pk])[pk])
+            try:
+                return body_of(source, pk, mine[0])
+            except UncacheableRowError:
+                return None
+
+        body = self._queued.load(source.space.entry(ident), load)
+        if mine:
+            return mine[0]
+        if body is None:
+            return self._load(source, [pk])[pk]
+        source.tally.add(Event.SHARED)
+        return row_of(source, pk, body)
+
+
+def _sought(pk: K, ident: str, seen: Seen) -> Sought[K]:
+    return Sought(pk, ident, seen.run, seen.entry)

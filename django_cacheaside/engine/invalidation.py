@@ -1,0 +1,170 @@
+"""Around one COMMIT: intents before, release after, and what happens when the server can't be told.
+
+Whoever commits calls ``before`` and then exactly one of ``committed``, ``failed`` and ``unknown``. None of them
+raises an Exception: a write is never lost because the cache is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from django_cacheaside.clock import Clock
+from django_cacheaside.engine.breaker import Breaker
+from django_cacheaside.engine.tally import Event, Tally
+from django_cacheaside.exceptions import StoreUnavailableError
+from django_cacheaside.failpoints import reach
+from django_cacheaside.keys import KeySpace
+from django_cacheaside.store.store import Store, new_token
+from django_cacheaside.store.writes import Writes
+
+logger = logging.getLogger("django_cacheaside")
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One COMMIT under way. ``is_placed``: the server holds our intents; otherwise it has to be told afterwards."""
+
+    writes: Writes
+    token: bytes
+    is_placed: bool
+    placed_at_s: float
+
+
+class _Debt:
+    """An epoch to move, not before a time. Compared by identity: a later write to the model is another debt."""
+
+    __slots__ = ("not_before_s",)
+
+    def __init__(self, not_before_s: float) -> None:
+        self.not_before_s = not_before_s
+
+
+class Invalidator:
+    """Tells the server what is written. One per process; holds what the server could not be told yet.
+
+    Args:
+        intent_ms: How long an intent stands if its writer never comes back. Longer than any COMMIT takes.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, intent_ms: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._intent_ms = intent_ms
+        self._lock = threading.Lock()
+        self._uncommitted = 0
+        self._owed: dict[KeySpace, _Debt] = {}
+        self.breaker = Breaker(clock, self._pay)
+        self.tally = Tally()
+
+    def before(self, writes: Writes) -> Ticket:
+        """Just before COMMIT is sent: place the intents. One round trip."""
+        reach("before-intent")
+        ticket = Ticket(writes, new_token(), is_placed=False, placed_at_s=self._clock.monotonic_s())
+        self.tally.add(Event.INVALIDATED_ROW, sum(len(idents) for _, idents in writes.row_groups()))
+        self.tally.add(Event.INVALIDATED_MODEL, len(writes.models))
+        if self.breaker.lets_through():
+            try:
+                self._place(ticket)
+            except Exception as error:  # noqa: BLE001  a commit never fails because of the cache: told afterwards instead
+                self.breaker.open(error)
+        if not ticket.is_placed:
+            self._keep_open(ticket)
+        reach("after-intent")
+        return ticket
+
+    def _place(self, ticket: Ticket) -> None:
+        """Place the intents, again if placing took so long that the first of them might not outlast the COMMIT."""
+        for _ in range(2):
+            ticket.placed_at_s = self._clock.monotonic_s()
+            self._store.place_intents(ticket.writes, ticket.token, intent_ms=self._intent_ms)
+            if self._clock.monotonic_s() - ticket.placed_at_s < self._intent_ms / 4000:
+                break
+        else:
+            raise StoreUnavailableError(f"placing intents took longer than a quarter of INTENT ({self._intent_ms} ms)")
+        ticket.is_placed = True
+
+    def _keep_open(self, ticket: Ticket) -> None:
+        """The commit goes on without intents: no hit in this process until the epochs have moved, after the COMMIT."""
+        with self._lock:
+            self._uncommitted += 1
+        self.breaker.open("a write could not announce itself")
+        self.tally.add(Event.LOST_INVALIDATION)
+        logger.warning(
+            "A write to %s is committed without the cache server knowing. This process tells it as soon as it answers; "
+            "until then other processes may serve the old rows.",
+            ", ".join(sorted(space.label for space in ticket.writes.spaces())),
+        )
+
+    def committed(self, ticket: Ticket) -> None:
+        """COMMIT was acknowledged. One round trip."""
+        reach("after-commit")
+        self._settle(ticket)
+        reach("after-release")
+
+    def failed(self, ticket: Ticket) -> None:
+        """COMMIT surely failed: nothing was written. One round trip."""
+        self._settle(ticket)
+
+    def _settle(self, ticket: Ticket) -> None:
+        if ticket.is_placed:
+            try:
+                self.tally.add(Event.MISSING_INTENT, self._store.release(ticket.writes, ticket.token))
+            except Exception as error:  # noqa: BLE001  the COMMIT stands: whatever failed, the server is told later
+                self._owe(ticket.writes, not_before_s=0.0)
+                self.breaker.open(error)
+        else:
+            self._owe(ticket.writes, not_before_s=0.0)
+            self._let_go()
+
+    def unknown(self, ticket: Ticket) -> None:
+        """The connection was lost at COMMIT: it may happen yet.
+
+        Placed intents run out by themselves; nothing is sent.
+        """
+        if not ticket.is_placed:
+            self._owe(ticket.writes, not_before_s=self._clock.monotonic_s() + self._intent_ms / 1000)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._uncommitted -= 1
+
+    def _owe(self, writes: Writes, *, not_before_s: float) -> None:
+        with self._lock:
+            for space in writes.spaces():
+                older = self._owed.get(space)
+                self._owed[space] = _Debt(max(older.not_before_s, not_before_s) if older else not_before_s)
+
+    def flush(self, spaces: list[KeySpace]) -> None:
+        """Drop all values of models now, or as soon as the server answers. One round trip."""
+        writes = Writes()
+        for space in spaces:
+            writes.add_model(space)
+        if self.breaker.lets_through():
+            try:
+                self._store.flush(spaces)
+            except StoreUnavailableError as error:
+                self.breaker.open(error)
+            else:
+                return
+        self._owe(writes, not_before_s=0.0)
+
+    def owes(self) -> list[KeySpace]:
+        """The models whose epochs this process has still to move."""
+        with self._lock:
+            return list(self._owed)
+
+    def _pay(self) -> bool:
+        """Move the epochs of all models that were written unannounced. False while a COMMIT of such a write is open."""
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            due = {space: debt for space, debt in self._owed.items() if debt.not_before_s <= now_s}
+        self._store.probe()
+        self._store.flush(due)
+        with self._lock:
+            for space, debt in due.items():
+                if self._owed.get(space) is debt:
+                    del self._owed[space]
+            return not self._owed and not self._uncommitted

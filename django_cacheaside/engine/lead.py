@@ -1,0 +1,188 @@
+"""The miss: become the one reader that fills, or wait for it, or go past it.
+
+Look and fill enclose one SELECT: the lease is taken before it, so that a COMMIT in between voids the fill.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+from django_cacheaside.clock import Clock
+from django_cacheaside.engine.breaker import Breaker
+from django_cacheaside.engine.source import MISSING, MISSING_BODY, K, Missing, R, Sought, Source, body_of
+from django_cacheaside.engine.tally import Event
+from django_cacheaside.exceptions import StoreUnavailableError, UncacheableRowError, UndecodableEntryError
+from django_cacheaside.failpoints import reach
+from django_cacheaside.store.acts import Claim, Filling, Own, Value, Wait
+from django_cacheaside.store.envelope import HEADER_SIZE
+from django_cacheaside.store.store import Store, new_token
+
+SHORTEST_POLL_S, LONGEST_POLL_S = 0.002, 0.025
+
+
+class Lead(Generic[K, R]):
+    """One reader's attempt to load and fill rows that it missed.
+
+    Args:
+        close: Called with rows just before they are filled: nobody may join their load any more.
+        publish: Called with a row's place and its body if the fill was accepted: it may be shared.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        breaker: Breaker,
+        clock: Clock,
+        source: Source[K, R],
+        *,
+        close: Callable[[Sequence[Sought[K]]], None],
+        publish: Callable[[Sought[K], bytes], None],
+    ) -> None:
+        self._store = store
+        self._breaker = breaker
+        self._clock = clock
+        self._source = source
+        self._close = close
+        self._publish = publish
+        self._token = new_token()
+        self.rows: dict[K, R | Missing] = {}
+
+    def run(self, sought: Sequence[Sought[K]], bypassed: Sequence[K]) -> dict[K, R | Missing]:
+        """Rows by primary key, all of them. Acquire, load, fill: three round trips, unless another reader is ahead.
+
+        Args:
+            sought: Missed rows.
+            bypassed: Rows with a COMMIT open: read in the same SELECT, never filled.
+        """
+        waiting = self._attempt([(one, None) for one in sought], bypassed)
+        if waiting:
+            self._wait(waiting)
+        return self.rows
+
+    def _attempt(
+        self, claimed: Sequence[tuple[Sought[K], bytes | None]], bypassed: Sequence[K] = (), *, is_last: bool = False
+    ) -> list[tuple[Sought[K], bytes]]:
+        """Acquire rows, load and fill those that became ours.
+
+        Returns those that another reader holds, with its lease.
+        """
+        policy, tally = self._source.policy, self._source.tally
+        past = list(bypassed)
+        own: list[tuple[Sought[K], bytes]] = []
+        waiting: list[tuple[Sought[K], bytes]] = []
+        reach("before-acquire")
+        try:
+            acquired = self._store.acquire(
+                self._source.space,
+                [Claim(one.ident, one.entry, steal) for one, steal in claimed],
+                self._token,
+                run=claimed[0][0].run,
+                lease_ms=policy.lease_ms,
+                epoch_ms=policy.epoch_ms,
+            )
+        except StoreUnavailableError as error:
+            self._breaker.open(error)
+            self._load_past([*past, *(one.pk for one, _ in claimed)])
+            return []
+        for (one, _), outcome in zip(claimed, acquired, strict=True):
+            if isinstance(outcome, Own):
+                own.append((one, outcome.nonce))
+            elif isinstance(outcome, Wait) and not is_last:
+                waiting.append((one, outcome.lease))
+            elif not isinstance(outcome, Value) or not self._take(one, outcome.entry):
+                tally.add(Event.BYPASS)
+                past.append(one.pk)
+        if own:
+            self._load_and_fill(own, past)
+        elif past:
+            self._load_past(past)
+        return waiting
+
+    def _take(self, one: Sought[K], entry: bytes) -> bool:
+        """Use what another reader filled meanwhile. Not shared: who joined us may have begun later than that fill."""
+        try:
+            is_missing = entry[1:2] == MISSING_BODY
+            self.rows[one.pk] = MISSING if is_missing else self._source.decode(one.pk, entry[HEADER_SIZE:])
+        except UndecodableEntryError:
+            self._source.tally.add(Event.UNDECODABLE)
+            return False
+        return True
+
+    def _wait(self, waiting: list[tuple[Sought[K], bytes]]) -> None:
+        """Poll until the other readers have filled; then take over the leases that did not change."""
+        policy, tally, clock = self._source.policy, self._source.tally, self._clock
+        tally.add(Event.WAIT, len(waiting))
+        deadline_s = clock.monotonic_s() + policy.wait_ms / 1000
+        pause_s = SHORTEST_POLL_S
+        while waiting and (left_s := deadline_s - clock.monotonic_s()) > 0:
+            clock.sleep_s(min(left_s, pause_s * (0.5 + random.random())))  # noqa: S311  spreads the polls
+            pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
+            waiting = self._attempt([(one, None) for one, _ in waiting])
+        if waiting:
+            tally.add(Event.TAKE_OVER, len(waiting))
+            self._attempt(waiting, is_last=True)
+
+    def _load_past(self, pks: Sequence[K]) -> None:
+        found = self._source.load(pks)
+        self.rows.update((pk, found.get(pk, MISSING)) for pk in pks)
+
+    def _load_and_fill(self, own: Sequence[tuple[Sought[K], bytes]], past: Sequence[K]) -> None:
+        source = self._source
+        reach("before-load")
+        try:
+            self._load_past([*(one.pk for one, _ in own), *past])
+        except BaseException:
+            self._abandon([one for one, _ in own])
+            raise
+        source.tally.add(Event.LOAD, len(own))
+        fillings: list[Filling] = []
+        filled: list[Sought[K]] = []
+        unfilled: list[Sought[K]] = []
+        for one, nonce in own:
+            body = self._body(one)
+            if body is None:
+                unfilled.append(one)
+                continue
+            policy = source.policy
+            base_ms = policy.negative_ttl_ms if body == MISSING_BODY else policy.ttl_ms
+            life_ms = policy.life_ms(base_ms)
+            fillings.append(Filling(one.ident, nonce, body, life_ms, life_ms))
+            filled.append(one)
+        self._close([one for one, _ in own])
+        reach("before-fill")
+        if fillings:
+            self._fill(filled, fillings)
+        if unfilled:
+            self._abandon(unfilled)
+
+    def _body(self, one: Sought[K]) -> bytes | None:
+        """What to store of a row, or None to store nothing."""
+        row = self.rows[one.pk]
+        if isinstance(row, Missing) and not self._source.policy.negative_ttl_ms:
+            return None
+        try:
+            return body_of(self._source, one.pk, row)
+        except UncacheableRowError:
+            self._source.tally.add(Event.UNCACHEABLE)
+            return None
+
+    def _fill(self, filled: Sequence[Sought[K]], fillings: Sequence[Filling]) -> None:
+        source = self._source
+        try:
+            accepted = self._store.fill(source.space, fillings, self._token, epoch_ms=source.policy.epoch_ms)
+        except StoreUnavailableError as error:
+            self._breaker.open(error)
+            return
+        for one, filling, is_accepted in zip(filled, fillings, accepted, strict=True):
+            if is_accepted:
+                self._publish(one, filling.body)
+        source.tally.add(Event.FILL, sum(accepted))
+        source.tally.add(Event.REFUSED_FILL, len(accepted) - sum(accepted))
+
+    def _abandon(self, unfilled: Sequence[Sought[K]]) -> None:
+        try:
+            self._store.abandon(self._source.space, [one.ident for one in unfilled], self._token)
+        except StoreUnavailableError as error:
+            self._breaker.open(error)

@@ -1,0 +1,86 @@
+"""What the algorithm asks of whoever knows the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar, final
+
+from django_cacheaside.engine.policy import Policy
+from django_cacheaside.engine.tally import Tally
+from django_cacheaside.keys import KeySpace
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
+
+
+@final
+class Missing:
+    """The type of ``MISSING``."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing()
+"""The row is known not to exist."""
+
+MISSING_BODY: Final = b"N"
+_VALUE_BODY: Final = b"V"
+
+
+class Source(Protocol[K, R]):
+    """The rows of one model in one database. ``K``: primary key. ``R``: a row, private to who gets it."""
+
+    space: KeySpace
+    policy: Policy
+    tally: Tally
+
+    def ident(self, pk: K, /) -> str:
+        """The row's part of its keys."""
+        ...
+
+    def load(self, pks: Sequence[K], /) -> Mapping[K, R]:
+        """Read rows from the primary database, now. Missing ones are absent. One SELECT per 1,000 rows or fewer."""
+        ...
+
+    def encode(self, pk: K, row: R, /) -> bytes:
+        """A row as bytes.
+
+        Raises:
+            UncacheableRowError: It would not come back as it is, or is not the row of ``pk``.
+        """
+        ...
+
+    def decode(self, pk: K, raw: bytes, /) -> R:
+        """A row from bytes, sharing nothing with other rows.
+
+        Raises:
+            UndecodableEntryError: These are not the bytes of the row ``pk``.
+        """
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Sought(Generic[K]):
+    """A row that one MGET did not give.
+
+    Args:
+        run: The server that was asked.
+        entry: What it held and could not be used.
+    """
+
+    pk: K
+    ident: str
+    run: bytes
+    entry: bytes | None
+
+
+def body_of(source: Source[K, R], pk: K, row: R | Missing) -> bytes:
+    """A row, or its absence, as it is stored and shared: kind and bytes."""
+    return MISSING_BODY if isinstance(row, Missing) else _VALUE_BODY + source.encode(pk, row)
+
+
+def row_of(source: Source[K, R], pk: K, body: bytes) -> R | Missing:
+    """The inverse of ``body_of``, for a body that was just made."""
+    return MISSING if body == MISSING_BODY else source.decode(pk, body[1:])

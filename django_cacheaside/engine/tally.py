@@ -1,0 +1,40 @@
+"""What has happened, counted. Exact in one thread; among threads an increment may be lost, never a row."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Event(str, Enum):
+    """What is counted, per model."""
+
+    HIT = "hits"
+    NEGATIVE_HIT = "negative hits"
+    MISS = "misses"
+    UNDECODABLE = "undecodable entries"
+    BYPASS = "bypasses"
+    WAIT = "waits"
+    TAKE_OVER = "take-overs"
+    SHARED = "shared loads"
+    LOAD = "loads"
+    FILL = "fills"
+    REFUSED_FILL = "refused fills"
+    UNCACHEABLE = "uncacheable rows"
+    DATABASE_READ = "database reads"
+    INVALIDATED_ROW = "invalidated rows"
+    INVALIDATED_MODEL = "invalidated models"
+    MISSING_INTENT = "missing intents"
+    LOST_INVALIDATION = "invalidations kept for later"
+
+
+class Tally:
+    """Counts of one model in this process."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: dict[Event, int] = dict.fromkeys(Event, 0)
+
+    def add(self, event: Event, times: int = 1) -> None:
+        """``event`` has happened ``times`` times."""
+        self.counts[event] += times
