@@ -1,0 +1,109 @@
+"""The cached columns of one model as bytes, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any
+
+from msgspec import msgpack
+
+from django_cacheaside.exceptions import UncacheableRowError, UndecodableEntryError
+from django_cacheaside.orm.codec.fields import Source, wire_of
+from django_cacheaside.orm.codec.wires import Wire
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from django_cacheaside.orm.codec.fields import AnyField
+
+VERSION = 1  # goes up when a wire's bytes change under the same name
+
+_encode = msgpack.Encoder(uuid_format="bytes").encode
+
+
+class RowCodec:
+    """Values of one model's cached columns to bytes and back. Has no state of its own: share it among threads.
+
+    Attributes:
+        attnames: The columns, in the order of the values.
+        fingerprint: 8 bytes over name and wire of each column, USE_TZ, the connection's time zone and our version.
+            The same in every process. Bytes of another fingerprint may decode to nonsense: compare it first.
+    """
+
+    def __init__(self, attnames: Sequence[str], wires: Sequence[Wire], *, fingerprint: bytes) -> None:
+        self.attnames = tuple(attnames)
+        self.fingerprint = fingerprint
+        self._types = tuple(wire.exact for wire in wires)
+        self._packs = tuple((index, wire.pack) for index, wire in enumerate(wires) if wire.pack)
+        self._unpacks = tuple((index, wire.unpack) for index, wire in enumerate(wires) if wire.unpack)
+        columns = GenericAlias(tuple, tuple(wire.schema | None for wire in wires))
+        self._decode = msgpack.Decoder(columns, strict=True).decode
+
+    def encode(self, values: Sequence[object]) -> bytes:
+        """One row as a MessagePack array.
+
+        Args:
+            values: What ``values_list(*attnames)`` yields for it.
+
+        Raises:
+            UncacheableRowError: A value would not come back equal and of the same type. Names the column,
+                or all of them where MessagePack itself can not carry it (an integer beyond 64 bits).
+        """
+        row: list[Any] = list(values)
+        if tuple(map(type, row)) != self._types:
+            self._refuse_strangers(row)
+        index = 0
+        try:
+            for index, pack in self._packs:
+                if row[index] is not None:
+                    row[index] = pack(row[index])
+        except Exception as error:
+            raise UncacheableRowError(f"{self.attnames[index]}: {error}") from error
+        try:
+            return _encode(row)
+        except Exception as error:  # an integer beyond 64 bits, half of a surrogate pair
+            raise UncacheableRowError(f"one of {self.attnames}: {error}") from error
+
+    def decode(self, payload: bytes) -> Sequence[Any]:
+        """The values of one row, mutable ones new at each call.
+
+        Raises:
+            UndecodableEntryError: Whatever is wrong with the bytes; a custom field's ``to_python`` that raises as well.
+        """
+        try:
+            row: tuple[Any, ...] = self._decode(payload)
+            if not self._unpacks:
+                return row
+            values = list(row)
+            for index, unpack in self._unpacks:
+                if (value := values[index]) is not None:
+                    values[index] = unpack(value)
+            return values
+        except Exception as error:
+            raise UndecodableEntryError(f"no row of {self.attnames}: {error}") from error
+
+    def _refuse_strangers(self, row: Sequence[object]) -> None:
+        if len(row) != len(self.attnames):
+            raise UncacheableRowError(f"{len(row)} values for {len(self.attnames)} columns")
+        for attname, expected, value in zip(self.attnames, self._types, row, strict=True):
+            if value is not None and type(value) is not expected and expected is not object:
+                found = type(value).__name__
+                raise UncacheableRowError(f"{attname}: expected {expected.__name__}, got {found}")
+
+
+def row_codec(fields: Sequence[AnyField], connection: BaseDatabaseWrapper, *, use_tz: bool) -> RowCodec:
+    """The codec for ``fields`` as ``connection`` reads them.
+
+    Args:
+        fields: Concrete fields of one model, in the order of the values.
+        connection: Of the database they are read from. It is not used, only asked for its driver and time zone.
+        use_tz: ``settings.USE_TZ``.
+    """
+    source = Source.of(connection, use_tz=use_tz)
+    wires = [wire_of(field, source) for field in fields]
+    attnames = [field.attname for field in fields]
+    columns = [(attname, wire.name) for attname, wire in zip(attnames, wires, strict=True)]
+    identity = _encode((VERSION, use_tz, connection.timezone_name, columns))
+    return RowCodec(attnames, wires, fingerprint=blake2b(identity, digest_size=8).digest())
