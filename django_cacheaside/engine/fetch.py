@@ -16,6 +16,7 @@ from django_cacheaside.engine.lead import Lead
 from django_cacheaside.engine.source import MISSING, K, Missing, R, Sought, Source, body_of, row_of
 from django_cacheaside.engine.tally import Event
 from django_cacheaside.exceptions import StoreUnavailableError, UncacheableRowError, UndecodableEntryError
+from django_cacheaside.failpoints import reach
 from django_cacheaside.store.acts import Seen
 from django_cacheaside.store.envelope import HEADER_SIZE, Found, judge
 from django_cacheaside.store.store import Store
@@ -152,6 +153,7 @@ class Fetcher:
         for one in missed:
             other = joined.get(key(one.ident))
             if other is not None:
+                reach("before-join")
                 body = other.wait()
                 if body is None:
                     unshared.append(one.pk)
@@ -176,7 +178,9 @@ class Fetcher:
         if not pks:
             return {}
         source.tally.add(Event.DATABASE_READ, len(pks))
+        reach("before-bypass")
         found = source.load(pks)
+        reach("after-bypass")
         return {pk: found.get(pk, MISSING) for pk in pks}
 
     def _load_queued(self, source: Source[K, R], pk: K, ident: str, access: Access) -> R | Missing:

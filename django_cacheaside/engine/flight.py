@@ -14,17 +14,20 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from django_cacheaside.failpoints import reach
+
 T = TypeVar("T")
 
 
 class Flight(Generic[T]):
     """One load that others may share. ``result`` is None if there is nothing to share: they load themselves."""
 
-    __slots__ = ("_done", "owner", "result")
+    __slots__ = ("_done", "owner", "passengers", "result")
 
     def __init__(self) -> None:
         self._done = threading.Event()
         self.owner = threading.get_ident()
+        self.passengers = 1
         self.result: T | None = None
 
     def wait(self) -> T | None:
@@ -101,18 +104,29 @@ class QueuedFlights(Generic[T]):
                     self._running[key] = mine
                 else:
                     self._boarding[key] = mine
+            else:
+                boarding.passengers += 1
         if boarding is not None:
+            reach("before-join")
             return boarding.wait()
-        if running is not None:
-            running.wait()
-            with self._lock:
-                del self._boarding[key]  # the SELECT is about to be sent: no more joiners
-                self._running[key] = mine
         try:
+            if running is not None:
+                reach("before-join")
+                running.wait()
+                with self._lock:
+                    del self._boarding[key]  # the SELECT is about to be sent: no more joiners
+                    self._running[key] = mine
             mine.result = load()
-        finally:
+        finally:  # an interrupted owner must not leave its joiners waiting
             with self._lock:
-                if self._running.get(key) is mine:
-                    del self._running[key]
+                for flights in (self._boarding, self._running):
+                    if flights.get(key) is mine:
+                        del flights[key]
             mine.land(mine.result)
         return mine.result
+
+    def waiting(self, key: str) -> int:
+        """How many readers wait for the next load of ``key``."""
+        with self._lock:
+            boarding = self._boarding.get(key)
+            return 0 if boarding is None else boarding.passengers

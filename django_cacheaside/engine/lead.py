@@ -150,6 +150,7 @@ class Lead(Generic[K, R]):
             life_ms = policy.life_ms(base_ms)
             fillings.append(Filling(one.ident, nonce, body, life_ms, life_ms))
             filled.append(one)
+        reach("after-load")
         self._close([one for one, _ in own])
         reach("before-fill")
         if fillings:
@@ -175,6 +176,7 @@ class Lead(Generic[K, R]):
         except StoreUnavailableError as error:
             self._breaker.open(error)
             return
+        reach("after-fill")
         for one, filling, is_accepted in zip(filled, fillings, accepted, strict=True):
             if is_accepted:
                 self._publish(one, filling.body)

@@ -6,6 +6,7 @@ finds out that it is dead when it is used, at which a fresh one takes its place 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -34,7 +35,11 @@ class Link:
         self._connection = connection
         self.is_reused = False
         connection.connect()
-        self.run = _run_of(self.call(("INFO", "server")))
+        try:
+            self.run = _run_of(self.call(("INFO", "server")))
+        except BaseException:
+            connection.disconnect()
+            raise
 
     def call(self, command: Command) -> Any:
         """Send one command and return its reply. One round trip; a reply that is an error is raised."""
@@ -109,14 +114,17 @@ class Pool:
         Raises:
             redis.exceptions.ConnectionError: None is idle and as many are open as the alias's ``max_connections``.
         """
-        if self._pid != os.getpid():
-            # the parent's sockets are the parent's: forget them and the lock a thread of the parent may have held
-            self._lock = threading.Lock()
-            self._reset()
+        self._leave_parent()
         try:
             return self._idle.pop()
         except IndexError:
             return self._connect()
+
+    def _leave_parent(self) -> None:
+        """In a forked child: forget the parent's sockets, and the lock that a thread of the parent may have held."""
+        if self._pid != os.getpid():
+            self._lock = threading.Lock()
+            self._reset()
 
     def _connect(self) -> Link:
         with self._lock:
@@ -143,8 +151,13 @@ class Pool:
 
     def close(self) -> None:
         """Hang up all idle connections."""
-        while self._idle:
-            self.drop(self._idle.pop())
+        self._leave_parent()
+        while True:
+            try:
+                link = self._idle.pop()
+            except IndexError:  # not asked before: another thread may take the last one in between
+                return
+            self.drop(link)
 
     def call(self, command: Command) -> tuple[bytes, Any]:
         """Send one command: the run id of the server that answered, and the reply. One round trip.
@@ -195,5 +208,8 @@ def _run_of(info: Any) -> bytes:
     text = info if isinstance(info, bytes) else b""
     for line in text.splitlines():
         if line.startswith(b"run_id:"):
-            return bytes.fromhex(line[7:].decode()[: 2 * RUN_SIZE])
+            with contextlib.suppress(ValueError):  # no hexadecimal number
+                run = bytes.fromhex(line[7:].decode()[: 2 * RUN_SIZE])
+                if len(run) == RUN_SIZE:
+                    return run
     raise RedisConnectionError("INFO names no run_id: django_cacheaside needs Redis 6.2 or later, or Valkey")

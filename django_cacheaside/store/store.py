@@ -147,6 +147,14 @@ class Store:
         """Does the server take writes? One that is full, a replica or forbidden could not be told of a commit."""
         self._pipeline([("SET", self._probe_key, "1", "PX", 1000)])
 
+    def info(self, section: str) -> dict[str, str]:
+        """What the server's INFO says in one section. One round trip; unlike CONFIG, managed services allow it."""
+        try:
+            _, text = self._pool.call(("INFO", section))
+        except CLIENT_ERRORS as error:
+            raise unavailable(error) from error
+        return dict(line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line)
+
     def close(self) -> None:
         """Hang up all idle connections; the store stays usable."""
         self._pool.close()
