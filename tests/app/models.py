@@ -19,3 +19,30 @@ class Product(CacheAsideMixin, models.Model):
     name = models.CharField(max_length=50)
     price = models.IntegerField(default=0)
     version = models.IntegerField(default=0)
+
+
+class Coded(CacheAsideMixin, models.Model):
+    """Cached by a text of the user's, under a manager of the project's."""
+
+    code = models.CharField(max_length=20, primary_key=True)
+
+    objects = models.Manager()
+
+
+class Priced(CacheAsideMixin, models.Model):
+    """Its primary key is of a kind that is not cached."""
+
+    price = models.DecimalField(max_digits=9, decimal_places=2, primary_key=True)
+
+
+class Shelf(CacheAsideMixin, models.Model):
+    """What books stand on. PostgreSQL checks a foreign key to it at COMMIT (``DEFERRABLE INITIALLY DEFERRED``)."""
+
+    version = models.IntegerField(default=0)
+
+
+class Book(CacheAsideMixin, models.Model):
+    """Cached, and its COMMIT fails if it stands on a shelf that does not exist."""
+
+    shelf = models.ForeignKey(Shelf, on_delete=models.CASCADE)
+    version = models.IntegerField(default=0)

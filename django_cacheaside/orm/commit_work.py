@@ -1,0 +1,139 @@
+"""The one place where a connection is wrapped: intents before COMMIT, release after it.
+
+Django has no hook before a commit and none at a rollback, and a user's ``on_commit`` hook that raises drops all later
+ones. So ``commit``, ``rollback``, ``set_autocommit`` and ``close`` of the connection *instance* are wrapped; its
+class is not touched. Only what the wrapped method itself raises may leave it: with any other Exception ``Atomic``
+would commit, or believe a committed transaction failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_cacheaside.engine.invalidation import Ticket
+from django_cacheaside.failpoints import reach
+from django_cacheaside.orm import runtime
+from django_cacheaside.orm.connection_state import ConnectionState, state_of
+from django_cacheaside.store.writes import Writes
+
+T = TypeVar("T")
+
+_INSTALLED = "_cacheaside_commit_work"
+
+
+def install_commit_work(connection: BaseDatabaseWrapper) -> None:
+    """Wrap a connection's ends of transactions. Idempotent."""
+    if connection.__dict__.get(_INSTALLED):
+        return
+    connection.__dict__[_INSTALLED] = True
+    state = state_of(connection)
+    commit, rollback = connection.commit, connection.rollback
+    set_autocommit, close = connection.set_autocommit, connection.close
+
+    @wraps(commit)
+    def commit_with_intents() -> None:
+        if connection.in_atomic_block:  # refused by Django
+            return commit()
+        return around_commit(state, commit, roll_back=rollback)
+
+    @wraps(rollback)
+    def rollback_and_forget() -> None:
+        rollback()
+        settle_failed(state)
+
+    @wraps(set_autocommit)
+    def set_autocommit_with_intents(autocommit: bool, *args: Any, **kwargs: Any) -> None:  # noqa: FBT001  Django's own
+        # turning it on commits what is open, on SQLite
+        if autocommit and state.writes and not connection.in_atomic_block and not connection.autocommit:
+            return around_commit(state, lambda: set_autocommit(autocommit, *args, **kwargs), roll_back=rollback)
+        return set_autocommit(autocommit, *args, **kwargs)
+
+    @wraps(close)
+    def close_and_forget() -> None:
+        try:
+            close()
+        finally:
+            forget_transaction(state)
+
+    connection.commit = commit_with_intents  # type: ignore[method-assign]
+    connection.rollback = rollback_and_forget  # type: ignore[method-assign]
+    connection.set_autocommit = set_autocommit_with_intents  # type: ignore[method-assign]
+    connection.close = close_and_forget  # type: ignore[method-assign]
+
+
+def around_commit(state: ConnectionState, commit: Callable[[], T], *, roll_back: Callable[[], object]) -> T:
+    """Place the intents, commit, release. Two round trips if anything cached was written, none if not.
+
+    Args:
+        commit: Sends COMMIT.
+        roll_back: Ends the transaction if we are interrupted before COMMIT is sent.
+    """
+    if not state.writes:
+        result = commit()
+        state.end_transaction()
+        return result
+    invalidator = runtime.current().invalidator
+    try:
+        ticket = invalidator.before(state.writes)
+        reach("before-commit")
+    except BaseException:
+        roll_back()
+        settle_failed(state)
+        raise
+    # on the list until its outcome is known: a COMMIT that raised may yet be rolled back, sent again, or lost
+    state.tickets.append(ticket)
+    try:
+        result = commit()
+    except DatabaseError:
+        raise
+    except BaseException:
+        forget_transaction(state)
+        raise
+    settled = _end(state)
+    for older in settled[:-1]:
+        invalidator.failed(older)
+    invalidator.committed(ticket)
+    return result
+
+
+def around_statement(connection: BaseDatabaseWrapper, writes: Writes, execute: Callable[[], T]) -> T:
+    """In autocommit the statement is the transaction: intent, statement, release, without BEGIN."""
+    invalidator = runtime.current().invalidator
+    ticket = invalidator.before(writes)
+    try:
+        result = execute()
+    except Exception:
+        # a connection that answers has no statement under way: it happened or it failed, and release serves both
+        if connection.is_usable():
+            invalidator.failed(ticket)
+        else:
+            invalidator.unknown(ticket)
+        raise
+    except BaseException:
+        invalidator.unknown(ticket)
+        raise
+    invalidator.committed(ticket)
+    return result
+
+
+def settle_failed(state: ConnectionState) -> None:
+    """The transaction was rolled back: COMMITs that raised have surely failed."""
+    for ticket in _end(state):
+        runtime.current().invalidator.failed(ticket)
+
+
+def forget_transaction(state: ConnectionState) -> None:
+    """The connection is gone, or new: COMMITs that raised may have happened or not, and their intents run out."""
+    for ticket in _end(state):
+        runtime.current().invalidator.unknown(ticket)
+
+
+def _end(state: ConnectionState) -> list[Ticket]:
+    tickets, state.tickets = state.tickets, []
+    state.end_transaction()
+    return tickets

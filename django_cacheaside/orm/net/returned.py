@@ -1,0 +1,73 @@
+"""The primary keys that a database has just given to new rows, read without taking them from whoever asked for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from django_cacheaside.orm.net.statement import Statement
+
+
+class _Replay:
+    """A driver's cursor whose rows were read already: gives them once more, and is the cursor itself otherwise."""
+
+    def __init__(self, cursor: Any, rows: Sequence[Any]) -> None:
+        self.driver_cursor = cursor
+        self._rows: Iterator[Any] | None = iter(rows)
+
+    def fetchone(self) -> Any:
+        return self.driver_cursor.fetchone() if self._rows is None else next(self._rows, None)
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        wanted = self.driver_cursor.arraysize if size is None else size
+        return self.driver_cursor.fetchmany(wanted) if self._rows is None else list(islice(self._rows, wanted))
+
+    def fetchall(self) -> list[Any]:
+        return self.driver_cursor.fetchall() if self._rows is None else list(self._rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.driver_cursor) if self._rows is None else self._rows
+
+    def execute(self, *args: Any) -> Any:
+        self._rows = None
+        return self.driver_cursor.execute(*args)
+
+    def executemany(self, *args: Any) -> Any:
+        self._rows = None
+        return self.driver_cursor.executemany(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.driver_cursor, name)
+
+
+def can_return(statement: Statement, column: str, connection: BaseDatabaseWrapper) -> bool:
+    """Will the database say which primary keys an INSERT has made?"""
+    if statement.returning is not None:
+        return column in statement.returning and "*" not in statement.returning
+    has_one_row = statement.rows is not None and not statement.rows.are_arrays and statement.rows.count == 1
+    return has_one_row and not statement.overwrites and connection.vendor in ("sqlite", "mysql")
+
+
+def returned_values(statement: Statement, column: str, cursor: CursorWrapper) -> Sequence[object] | None:
+    """The values of ``column`` in the rows that an INSERT has just made; None if it is not known after all.
+
+    Call it where ``can_return``, once the statement has run and before anybody has fetched from its cursor.
+    """
+    if statement.returning is None:
+        last = cursor.lastrowid if cursor.rowcount == 1 else None
+        return [last] if isinstance(last, int) and last else None
+    at = statement.returning.index(column)
+    return [row[at] for row in finish(cursor)]
+
+
+def finish(cursor: CursorWrapper) -> Sequence[Any]:
+    """Read all rows of a cursor, and leave them to be read once more. To SQLite the statement ends only so."""
+    rows: Sequence[Any] = cursor.fetchall()
+    raw = cursor.cursor
+    # a cursor that is executed again and again would otherwise be wrapped as often
+    cursor.cursor = _Replay(raw.driver_cursor if isinstance(raw, _Replay) else raw, rows)
+    return rows

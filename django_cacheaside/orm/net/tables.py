@@ -1,0 +1,107 @@
+"""Which cached models read a table, and what else changes when its rows go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.db.models import Model
+from django.db.models.fields.related import ForeignObject
+
+from django_cacheaside.orm.registry import Registration, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A cached model that reads a table.
+
+    Args:
+        pk_column: The table's column that holds the model's primary key; None if there is none, so that which of its
+        rows
+            a write changes can't be told.
+    """
+
+    registration: Registration
+    pk_column: str | None
+
+
+class Tables:
+    """The tables of all cached models. Names are compared without case and schema: one match too many costs a load."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._readers: dict[str, list[Reader]] = {}
+        self._referrers: dict[str, set[str]] = {}
+        self._database_cascades: dict[str, set[str]] = {}
+        for registration in registry:
+            for table, pk_column in _tables_of(registration.model):
+                self._readers.setdefault(table, []).append(Reader(registration, pk_column))
+        for model in apps.get_models(include_auto_created=True):
+            for field in model._meta.local_fields:
+                if isinstance(field, ForeignObject) and field.remote_field and isinstance(field.related_model, type):
+                    here, there = _name(model), _name(field.related_model)
+                    self._referrers.setdefault(there, set()).add(here)
+                    if hasattr(field.remote_field.on_delete, "on_delete_sql"):  # Django 6.1: DB_CASCADE and its like
+                        self._database_cascades.setdefault(there, set()).add(here)
+
+    def readers(self, table: str) -> list[Reader]:
+        """Who reads ``table``."""
+        return self._readers.get(table.lower(), [])
+
+    def mentioned(self, text: str) -> Iterator[Reader]:
+        """Who reads a table whose name occurs anywhere in ``text``."""
+        lowered = text.lower()
+        for table, readers in self._readers.items():
+            if table in lowered:
+                yield from readers
+
+    def all(self) -> Iterator[Reader]:
+        """Everybody."""
+        for readers in self._readers.values():
+            yield from readers
+
+    def changed_with(self, table: str, *, by_any_reference: bool = False) -> Iterator[Reader]:
+        """Who reads a table whose rows the database itself changes when rows of ``table`` go.
+
+        Args:
+            by_any_reference: Follow every foreign key, as TRUNCATE … CASCADE does, not only those that Django gave an
+                action of the database's.
+        """
+        edges = self._referrers if by_any_reference else self._database_cascades
+        for changed in _reachable(table.lower(), edges):
+            yield from self.readers(changed)
+
+
+def _tables_of(model: type[Model]) -> Iterator[tuple[str, str | None]]:
+    """Each table that a row of ``model`` is read from, with its column that holds the row's primary key."""
+    yield _name(model), model._meta.pk.column
+    for parent in model._meta.get_parent_list():
+        if not parent._meta.proxy:
+            yield _name(parent), parent._meta.pk.column if _shares_pk(model, parent) else None
+
+
+def _shares_pk(model: type[Model], parent: type[Model]) -> bool:
+    """Is the primary key of a row of ``model`` that of its row in ``parent``?"""
+    at: type[Model] | None = model
+    while at is not None and at is not parent:
+        pk = at._meta.pk
+        if pk not in at._meta.parents.values():
+            return False
+        at = pk.related_model if isinstance(pk.related_model, type) else None
+    return at is parent
+
+
+def _reachable(start: str, edges: dict[str, set[str]]) -> Iterable[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for table in edges.get(waiting.pop(), ()):
+            if table not in found:
+                found.add(table)
+                waiting.append(table)
+    return found
+
+
+def _name(model: type[Model]) -> str:
+    """The model's table as statements name it: bare, where ``db_table`` itself is quoted or holds a schema."""
+    return model._meta.db_table.rsplit(".", 1)[-1].strip('"`').lower()

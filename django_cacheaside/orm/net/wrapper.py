@@ -1,0 +1,184 @@
+"""The net: every statement of a connection passes here, whoever wrote it.
+
+The statement is the row-level knowledge. Inside a transaction its keys join the write set and wait for COMMIT; in
+autocommit the statement is the transaction. A plan is cached by the statement's text: a SELECT costs a look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from django_cacheaside.orm.commit_work import around_commit, around_statement, settle_failed
+from django_cacheaside.orm.connection_state import is_in_transaction, state_of, transaction_is_open
+from django_cacheaside.orm.net.plan import Plan, add_values, make_plan, written_by
+from django_cacheaside.orm.net.returned import can_return, finish, returned_values
+from django_cacheaside.orm.net.statement import Verb, read_statement
+from django_cacheaside.orm.net.tables import Reader, Tables
+from django_cacheaside.orm.registry import registry
+
+Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
+Run = Callable[[], Any]
+
+MOST_PLANS = 2000
+LONGEST_KEPT_TEXT = 5000
+"""Characters above which a text is read anew each time: bulk inserts differ in length and would fill the cache."""
+
+_READS = Plan(read_statement("SELECT 1"))
+_plans: dict[Any, Plan] = {}
+_tables: Tables | None = None
+
+
+def forget_plans() -> None:
+    """A model was added: who reads which table has changed."""
+    global _tables
+    _tables = None
+    _plans.clear()
+
+
+class Net:
+    """The execute wrapper of one connection."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._state = state_of(connection)
+        self._cursors = self._state.cursors if connection.vendor == "sqlite" else None
+
+    def __call__(self, execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001
+        if self._cursors is not None:
+            self._cursors.add(context["cursor"])
+        plan = _plans.get(sql) if type(sql) is str else None
+        if plan is None:
+            plan = _plan_of(sql, self._connection)
+        if plan is _READS:
+            return execute(sql, params, many, context)
+
+        def run() -> Any:
+            return execute(sql, params, many, context)
+
+        if plan.is_write:
+            return self.write(plan, params, run, many=many, cursor=context["cursor"])
+        return self._control(plan, run)
+
+    def write(self, plan: Plan, params: Any, run: Run, *, many: bool, cursor: CursorWrapper | None) -> Any:
+        """Run a statement that writes; see to the keys of what it writes."""
+        connection, state = self._connection, self._state
+        writes, untold = written_by(plan, params, connection, many=many)
+        if is_in_transaction(connection, state):
+            state.has_written = True
+            state.writes.update(writes)
+            result = self._maybe_committing(run) if plan.may_commit else run()
+            self._add_returned(plan, untold, cursor)
+            self._look_at_transaction(plan)
+            return result
+        if untold and self._can_learn(plan, untold):
+            # the new rows' keys must be voided before COMMIT, and only the database knows them: look in between
+            with transaction.atomic(using=connection.alias):
+                return self.write(plan, params, run, many=many, cursor=cursor)
+        for reader in untold:
+            add_values(writes, reader, None, connection)
+        result = around_statement(connection, writes, lambda: self._to_its_end(run, cursor)) if writes else run()
+        self._look_at_transaction(plan)
+        return result
+
+    def _to_its_end(self, run: Run, cursor: CursorWrapper | None) -> Any:
+        """Run a statement in autocommit until it is committed: to SQLite that is when its last row was read."""
+        result = run()
+        if self._cursors is not None and cursor is not None and cursor.description is not None:
+            finish(cursor)
+        return result
+
+    def plan(self, text: Any) -> Plan:
+        """What a statement that passes the execute wrappers by would do."""
+        return _plan_of(text, self._connection)
+
+    def _can_learn(self, plan: Plan, untold: list[Reader]) -> bool:
+        return connections[self._connection.alias] is self._connection and all(
+            reader.pk_column is not None and can_return(plan.statement, reader.pk_column, self._connection)
+            for reader in untold
+        )
+
+    def _add_returned(self, plan: Plan, untold: list[Reader], cursor: CursorWrapper | None) -> None:
+        statement, connection = plan.statement, self._connection
+        values_of: dict[str, Any] = {}
+        for reader in untold:
+            column = reader.pk_column
+            values = None
+            if cursor is not None and column is not None and can_return(statement, column, connection):
+                if column not in values_of:
+                    values_of[column] = returned_values(statement, column, cursor)
+                values = values_of[column]
+            add_values(self._state.writes, reader, values, connection)
+
+    def _control(self, plan: Plan, run: Run) -> Any:
+        """Run a statement that begins, ends or shapes a transaction, or does nothing to rows."""
+        connection, state, verb = self._connection, self._state, plan.statement.verb
+        if verb is Verb.COMMIT:
+            result = around_commit(state, run, roll_back=connection.rollback)
+        elif verb is Verb.ROLLBACK:
+            result = run()
+            settle_failed(state)
+        elif verb is Verb.PREPARE:
+            # nothing is committed yet, and COMMIT PREPARED takes every model
+            result = run()
+            state.end_transaction()
+        elif plan.may_commit:
+            result = self._maybe_committing(run)
+        else:
+            result = run()
+        if verb is Verb.BEGIN or plan.chains:
+            state.is_in_raw_transaction = True
+        if verb is Verb.ISOLATION or plan.statement.isolation:
+            state.is_snapshot = True
+            state.default_is_snapshot = None
+        self._look_at_transaction(plan)
+        return result
+
+    def _maybe_committing(self, run: Run) -> Any:
+        """A statement that some databases commit at: intents around it; the write set is kept for a COMMIT to come."""
+        if not self._state.writes:
+            return run()
+        return around_statement(self._connection, self._state.writes.copy(), run)
+
+    def _look_at_transaction(self, plan: Plan) -> None:
+        """Several statements in one text, procedures and savepoints may have begun or ended a transaction unseen."""
+        if plan.statement.verb in _TELLING:
+            return
+        is_open = transaction_is_open(self._connection)
+        if is_open is not None:
+            self._state.is_in_raw_transaction = is_open
+
+
+_TELLING = frozenset({Verb.READ, Verb.INSERT, Verb.UPDATE, Verb.DELETE})
+
+
+def _plan_of(sql: Any, connection: BaseDatabaseWrapper) -> Plan:
+    global _tables
+    if _tables is None:
+        _tables = Tables(registry)
+    text = _text_of(sql, connection)
+    statement = read_statement(text)
+    plan = _READS if statement.verb is Verb.READ else make_plan(statement, text, _tables)
+    if type(sql) is str and len(sql) <= LONGEST_KEPT_TEXT:
+        if len(_plans) >= MOST_PLANS:
+            _plans.clear()
+        _plans[sql] = plan
+    return plan
+
+
+def _text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
+    """The statement's text, of whatever the driver takes for one."""
+    if isinstance(sql, bytes):
+        return sql.decode("utf-8", "replace")
+    if hasattr(sql, "as_string"):  # psycopg's composed SQL
+        return str(sql.as_string(connection.connection))
+    return str(sql)
+
+
+def net_of(connection: BaseDatabaseWrapper) -> Net:
+    """The net of a connection that is worked around."""
+    return next(wrapper for wrapper in connection.execute_wrappers if isinstance(wrapper, Net))

@@ -1,0 +1,92 @@
+"""Instances by primary key through the cache: what ``Model.cached`` serves, and when it leaves a read to Django."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
+
+from django.db import connections, router
+from django.db.models import Model
+
+from django_cacheaside.engine.fetch import Access
+from django_cacheaside.engine.source import Missing
+from django_cacheaside.orm import runtime
+from django_cacheaside.orm.access import access_of
+from django_cacheaside.orm.connection_state import state_of
+from django_cacheaside.orm.databases import may_serve
+from django_cacheaside.orm.instances import Build, instance_builder
+from django_cacheaside.orm.registry import registry
+from django_cacheaside.orm.rows import RowSource
+from django_cacheaside.store.writes import Writes
+
+M = TypeVar("M", bound=Model)
+
+_builders: dict[type[Model], Build] = {}
+
+
+class Reading(Generic[M]):
+    """One read of a model, begun now: where from, and what it may do with the cache."""
+
+    __slots__ = ("_access", "_model", "_runtime", "_source", "_written")
+
+    def __init__(
+        self, model: type[M], current: runtime.Runtime, source: RowSource, access: Access, written: Writes
+    ) -> None:
+        self._model = model
+        self._runtime = current
+        self._source = source
+        self._access = access
+        self._written = written
+
+    def one(self, spelt: object) -> M | Missing | None:
+        """One instance, ``MISSING`` if there is no such row, None if Django must answer. A hit is one round trip."""
+        source = self._source
+        pk = source.key.value(spelt)
+        if pk is None or (self._written and self._written.covers(source.space, source.ident(pk))):
+            return None
+        row = self._runtime.fetcher.fetch_one(source, pk, self._access)
+        return row if isinstance(row, Missing) else self._build(row)
+
+    def many(self, spelt: Iterable[object]) -> dict[Any, M] | None:
+        """Those that exist, by primary key, in the order asked for; None if Django must answer.
+
+        Round trips as for one.
+        """
+        source, written = self._source, self._written
+        pks: dict[Any, None] = {}
+        for one in spelt:
+            pk = source.key.value(one)
+            if pk is None or (written and written.covers(source.space, source.ident(pk))):
+                return None
+            pks[pk] = None
+        rows = self._runtime.fetcher.fetch(source, list(pks), self._access)
+        return {pk: self._build(row) for pk, row in rows.items() if not isinstance(row, Missing)}
+
+    def _build(self, row: Any) -> M:
+        build = _builders.get(self._model)
+        if build is None:
+            build = _builders[self._model] = instance_builder(self._model, self._source.attnames)
+        instance: Any = build(self._source.alias, row)
+        return instance  # type: ignore[no-any-return]
+
+
+def begin_reading(model: type[M], alias: str | None) -> Reading[M] | None:
+    """Begin a read on this thread's connection, or None if the database must be read by Django itself.
+
+    Args:
+        alias: What ``using()`` named; None for the router's choice for writes. A replica's alias is read as it is.
+    """
+    if alias is None:
+        alias = router.db_for_write(model)
+    elif not may_serve(alias, model):
+        return None
+    current = runtime.current()
+    if not current.settings.ENABLED:
+        return None
+    connection = connections[alias]
+    state = state_of(connection)
+    access = access_of(connection, state)
+    if access is None:
+        return None
+    source = current.place(registry.for_model(model), connection).source
+    return None if source is None else Reading(model, current, source, access, state.writes)

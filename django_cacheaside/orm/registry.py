@@ -1,0 +1,110 @@
+"""The key registry: which models are cached, and which keys each of them has.
+
+    registry.for_model(Product).keys    # (Key(kind="row", pattern="{shop.product@main}e:<id>", ttl_s=300.0),)
+
+A proxy shares the entry of its concrete model. Models are added as their classes are prepared; nothing is read from the
+database or from Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from django.db.models import Model
+
+from django_cacheaside.engine.tally import Tally
+from django_cacheaside.orm.options import ModelOptions, read_options
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One kind of key of a model.
+
+    Args:
+        kind: ``row`` for the entry of a row, its lease beside it; ``epoch`` for the model's.
+        pattern: The key as it stands in Redis behind the alias's prefix; what varies is in angle brackets.
+        ttl_s: Longest life in seconds, jitter included.
+    """
+
+    kind: str
+    pattern: str
+    ttl_s: float
+
+
+class Registration:
+    """One cached model, with its options and its counts in this process."""
+
+    __slots__ = ("label", "model", "options", "tally")
+
+    def __init__(self, model: type[Model], options: ModelOptions) -> None:
+        self.model = model
+        self.label = model._meta.label_lower
+        self.options = options
+        self.tally = Tally()
+
+    def __repr__(self) -> str:
+        return f"Registration({self.label})"
+
+
+class Registry:
+    """All cached models of the process, by their concrete class."""
+
+    def __init__(self) -> None:
+        self._registrations: dict[type[Model], Registration] = {}
+        self.generation = 0
+        """Counts the additions, so that what was derived from the registry can tell that it is out of date."""
+
+    def add(self, model: type[Model]) -> Registration:
+        """Make a model a cached one.
+
+        Raises:
+            ImproperlyConfigured: Its options are wrong.
+        """
+        concrete = model._meta.concrete_model or model
+        registration = Registration(concrete, read_options(concrete))
+        self._registrations[concrete] = registration
+        self.generation += 1
+        return registration
+
+    def for_model(self, model: type[Model]) -> Registration:
+        """What is known of a cached model.
+
+        Raises:
+            LookupError: The model is not cached; the message lists those that are.
+        """
+        found = self._registrations.get(model._meta.concrete_model or model)
+        if found is None:
+            raise LookupError(f"{model._meta.label} is not a cached model. {self.listing()}")
+        return found
+
+    def get(self, model: type[Model]) -> Registration | None:
+        """As ``for_model``, but None for a model that is not cached."""
+        return self._registrations.get(model._meta.concrete_model or model)
+
+    def listing(self) -> str:
+        """The cached models in one sentence."""
+        labels = sorted(registration.model._meta.label for registration in self)
+        return f"Cached models: {', '.join(labels)}." if labels else "No model is cached yet: mix in CacheAsideMixin."
+
+    def by_label(self, label: str) -> list[Registration]:
+        """The cached models that ``app_label`` or ``app_label.Model`` names, in the order of their names.
+
+        Raises:
+            LookupError: It names none; the message says the nearest and lists all.
+        """
+        wanted = label.lower()
+        found = [one for one in self if wanted in (one.label, one.model._meta.app_label.lower())]
+        if not found:
+            names = [name for one in self for name in (one.model._meta.label, one.model._meta.app_label)]
+            close = get_close_matches(label, names, n=1)
+            suggestion = f" Did you mean {close[0]!r}?" if close else ""
+            raise LookupError(f"{label!r} names no cached model.{suggestion} {self.listing()}")
+        return sorted(found, key=lambda one: one.label)
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(list(self._registrations.values()))
+
+
+registry = Registry()

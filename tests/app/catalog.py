@@ -1,0 +1,297 @@
+"""Models for the net, the managers and the registry: one of each shape that Django knows."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import django
+from django.db import models
+from django.db.models.functions import Now
+
+from django_cacheaside.models import CachedManager, CacheAsideMixin
+
+CASCADES_IN_DATABASE = django.VERSION >= (6, 1)
+
+
+class Maker(models.Model):
+    """Plain; its items go with it."""
+
+    name = models.CharField(max_length=50)
+
+
+class Shelf(models.Model):
+    """Plain; its items stay."""
+
+    name = models.CharField(max_length=50, default="shelf")
+
+
+class Brand(models.Model):
+    """Plain; its items fall back to none."""
+
+    name = models.CharField(max_length=50, default="brand")
+
+
+class Label(models.Model):
+    """Plain; many to many without a through model of ours."""
+
+    name = models.CharField(max_length=50)
+
+
+class Tag(models.Model):
+    """Plain; many to many through a cached model."""
+
+    name = models.CharField(max_length=50)
+
+
+class Item(CacheAsideMixin, models.Model):
+    """Cached, and related in every way."""
+
+    name = models.CharField(max_length=50, default="old")
+    slug = models.CharField(max_length=50, unique=True, default=uuid.uuid4)
+    stock = models.IntegerField(default=0)
+    data = models.JSONField(default=dict)
+    maker = models.ForeignKey(Maker, models.CASCADE, null=True)
+    shelf = models.ForeignKey(Shelf, models.SET_NULL, null=True)
+    brand = models.ForeignKey(Brand, models.SET_DEFAULT, null=True, default=None)
+    labels = models.ManyToManyField(Label)
+    tags = models.ManyToManyField(Tag, through="ItemTag")
+
+    plain = models.Manager()
+
+
+class ItemTag(CacheAsideMixin, models.Model):
+    """Cached, in the middle of a many to many relation."""
+
+    item = models.ForeignKey(Item, models.CASCADE)
+    tag = models.ForeignKey(Tag, models.CASCADE)
+    weight = models.IntegerField(default=1)
+
+
+class Remark(models.Model):
+    """Plain, below a cached model."""
+
+    item = models.ForeignKey(Item, models.CASCADE)
+    text = models.CharField(max_length=50, default="")
+
+
+class ItemProxy(Item):
+    """Another face of the same rows."""
+
+    class Meta:
+        proxy = True
+
+
+class Detail(CacheAsideMixin, models.Model):
+    """Its primary key is another row's."""
+
+    item = models.OneToOneField(Item, models.CASCADE, primary_key=True)
+    text = models.CharField(max_length=50, default="old")
+
+
+class Venue(models.Model):
+    """Plain parent of a cached child."""
+
+    name = models.CharField(max_length=50, default="old")
+
+
+class Cafe(CacheAsideMixin, Venue):
+    """Cached child of a plain parent."""
+
+    seats = models.IntegerField(default=0)
+
+
+class Vehicle(CacheAsideMixin, models.Model):
+    """Cached parent."""
+
+    name = models.CharField(max_length=50, default="old")
+
+
+class Truck(Vehicle):
+    """Cached child of a cached parent."""
+
+    load = models.IntegerField(default=0)
+
+
+class Ledger(CacheAsideMixin, models.Model):
+    """A table with two models."""
+
+    name = models.CharField(max_length=50, default="old")
+
+    class Meta:
+        db_table = "app_ledger"
+
+
+class LedgerTwin(CacheAsideMixin, models.Model):
+    """The other one; cached too, and some of its columns."""
+
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        managed = False
+        db_table = "app_ledger"
+
+
+class LedgerPlainTwin(models.Model):
+    """And a plain one."""
+
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        managed = False
+        db_table = "app_ledger"
+
+
+class Stamped(CacheAsideMixin, models.Model):
+    """Abstract: options and fields for others."""
+
+    stamp = models.CharField(max_length=50, default="old")
+
+    class CacheAside:
+        ttl = 120
+        jitter = 0
+
+    class Meta:
+        abstract = True
+
+
+class Article(Stamped):
+    """Cached by an abstract base, all of its options inherited."""
+
+
+class Memo(Stamped):
+    """One option of its own, one inherited."""
+
+    class CacheAside(Stamped.CacheAside):
+        ttl = 60
+
+
+class Uncounted(CacheAsideMixin, models.Model):
+    """What is missing isn't kept."""
+
+    name = models.CharField(max_length=50, default="old")
+
+    class CacheAside:
+        negative_ttl = 0
+
+
+class Parcel(CacheAsideMixin, models.Model):
+    """Its key is made in Python."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = models.CharField(max_length=50, default="old")
+
+
+class Country(CacheAsideMixin, models.Model):
+    """Its key is a text."""
+
+    code = models.CharField(max_length=200, primary_key=True)
+    name = models.CharField(max_length=50, default="old")
+
+
+class Flag(CacheAsideMixin, models.Model):
+    """Its key is a text of another row."""
+
+    country = models.OneToOneField(Country, models.CASCADE, primary_key=True)
+    name = models.CharField(max_length=50, default="old")
+
+
+class Serial(CacheAsideMixin, models.Model):
+    """Its key is a number that is not SQLite's rowid."""
+
+    number = models.BigIntegerField(primary_key=True)
+    name = models.CharField(max_length=50, default="old")
+
+
+class Seat(CacheAsideMixin, models.Model):
+    """Its key has two columns: of a kind that is not cached."""
+
+    pk = models.CompositePrimaryKey("row", "place")
+    row = models.IntegerField()
+    place = models.IntegerField()
+    name = models.CharField(max_length=50, default="old")
+
+
+class Timed(CacheAsideMixin, models.Model):
+    """The database fills a column."""
+
+    name = models.CharField(max_length=50, default="old")
+    made = models.DateTimeField(db_default=Now())
+
+
+class LivingQuerySet(models.QuerySet):
+    """Nothing of ours in it."""
+
+
+class LivingManager(CachedManager):
+    """Hides rows."""
+
+    def get_queryset(self) -> Any:
+        return super().get_queryset().filter(is_deleted=False)
+
+
+class Pet(CacheAsideMixin, models.Model):
+    """Read through a manager that hides rows."""
+
+    name = models.CharField(max_length=50, default="old")
+    is_deleted = models.BooleanField(default=False)
+
+    cached = LivingManager()
+    everything = CachedManager()
+
+
+class Genre(models.Model):
+    """Plain; others are read from here."""
+
+
+class Book(CacheAsideMixin, models.Model):
+    """``objects`` is the cached manager, and so are those of relations."""
+
+    name = models.CharField(max_length=50, default="old")
+    genre = models.ForeignKey(Genre, models.CASCADE, null=True)
+
+    objects = CachedManager()
+
+
+class Doc(CacheAsideMixin, models.Model):
+    """Built by ``from_db`` and ``__init__`` of its own."""
+
+    name = models.CharField(max_length=50, default="old")
+    file = models.FileField(upload_to="docs", default="")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_initialised = True
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Any, values: Any) -> Doc:
+        instance = super().from_db(db, field_names, values)
+        instance.name_as_loaded = instance.name
+        return instance
+
+
+class Attachment(CacheAsideMixin, models.Model):
+    """A file, built plainly."""
+
+    file = models.FileField(upload_to="files", default="")
+
+
+if CASCADES_IN_DATABASE:
+
+    class Root(models.Model):
+        """Plain; the database deletes what hangs on it."""
+
+    class Branch(models.Model):
+        """Plain, in between."""
+
+        root = models.ForeignKey(Root, models.DB_CASCADE)
+
+    class Leaf(CacheAsideMixin, models.Model):
+        """Cached; goes when the root does, by two cascades."""
+
+        branch = models.ForeignKey(Branch, models.DB_CASCADE)
+
+    class Bird(CacheAsideMixin, models.Model):
+        """Cached; stays when its root goes."""
+
+        root = models.ForeignKey(Root, models.DB_SET_NULL, null=True)
