@@ -8,6 +8,8 @@
 --
 -- Bytes of any other shape, and values of another type, count as absent. Time is the server's.
 
+local LONGEST_MS = 7200000 -- a deadline beyond twice the longest INTENT is nobody's
+
 local function now_ms()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
@@ -26,7 +28,7 @@ local function live_intents(raw, now)
   local live, latest
   for at = 3, #raw, 20 do
     local deadline = struct.unpack('>I8', raw, at + 12)
-    if deadline > now then
+    if deadline > now and deadline <= now + LONGEST_MS then
       live = live or {}
       live[string.sub(raw, at, at + 11)] = deadline
       if not latest or deadline > latest then latest = deadline end
