@@ -85,8 +85,8 @@ def seconds(value: object) -> float | None:
     """A duration in seconds, or None if ``value`` is none."""
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
-        return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf"):
+        return float(min(value, 10**12))
     return None
 
 

@@ -161,8 +161,8 @@ class Invalidator:
         with self._lock:
             now_s = self._clock.monotonic_s()
             due = {space: debt for space, debt in self._owed.items() if debt.not_before_s <= now_s}
+        self._store.flush(due)  # a full server still takes deletes, and others wait for them
         self._store.probe()
-        self._store.flush(due)
         with self._lock:
             for space, debt in due.items():
                 if self._owed.get(space) is debt:
