@@ -119,7 +119,7 @@ class WatchedServer:
                     start_new_session=True,  # a Ctrl-C in the terminal is the parent's to answer
                 )
             _watched.add(self)
-            assert self._watchdog.stdout is not None  # noqa: S101
+            assert self._watchdog.stdout is not None
             with self._watchdog.stdout as pid:
                 self.pid = int(pid.readline() or 0)
             self._wait_until_it_answers()
@@ -144,7 +144,7 @@ class WatchedServer:
     def _end(self, message: bytes) -> None:
         if self._watchdog is None:
             return
-        assert self._watchdog.stdin is not None  # noqa: S101
+        assert self._watchdog.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._watchdog.stdin as pipe:  # broken: the watchdog was killed
             pipe.write(message)
         self._watchdog.wait()
@@ -154,7 +154,7 @@ class WatchedServer:
     def _let_go(self) -> None:
         """Give the server up in a forked child. See Note [The pipe is the parent's life]."""
         if self._watchdog is not None:
-            assert self._watchdog.stdin is not None  # noqa: S101
+            assert self._watchdog.stdin is not None
             self._watchdog.stdin.close()
             self._watchdog.returncode = 0  # not our child: nothing to wait for, nothing to warn of
             self._watchdog = None
