@@ -64,9 +64,18 @@ class KeySpace:
 
 def text_ident(value: str) -> str:
     """A text primary key as part of a key: itself, or a hash of it where it is long. The row's own pk decides a hit."""
-    if len(value) <= LONGEST_IDENT and not value.startswith("#"):
+    if len(value) <= LONGEST_IDENT and not value.startswith("#") and (value.isascii() or _is_encodable(value)):
         return value
     return "#" + blake2b(value.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _is_encodable(value: str) -> bool:
+    """Has it no lone surrogate? JSON may bring one; the database refuses it, but the key must not be what fails."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _constant_prefix(make_key: MakeKey, raw: str) -> str | None:

@@ -17,8 +17,7 @@ from django_cacheaside.engine.source import MISSING, K, Missing, R, Sought, Sour
 from django_cacheaside.engine.tally import Event
 from django_cacheaside.exceptions import StoreUnavailableError, UncacheableRowError, UndecodableEntryError
 from django_cacheaside.failpoints import reach
-from django_cacheaside.store.acts import Seen
-from django_cacheaside.store.envelope import HEADER_SIZE, Found, judge
+from django_cacheaside.store.envelope import HEADER_SIZE, Found, judge, value_head
 from django_cacheaside.store.store import Store
 
 
@@ -85,10 +84,12 @@ class Fetcher:
         except StoreUnavailableError as error:
             self._breaker.open(error)
             return self._load(source, pks)
+        if not missed and not bypassed:
+            return rows
         if missed and access is Access.FULL:
             led = self._lead(source, missed, bypassed)
             rows.update(led)
-        elif missed or bypassed:
+        else:
             loaded = self._load(source, [*(one.pk for one in missed), *bypassed])
             rows.update(loaded)
         return {pk: rows[pk] for pk in pks}
@@ -102,23 +103,29 @@ class Fetcher:
         bypassed: list[K],
     ) -> None:
         """Sort rows by what one MGET says of them."""
-        idents = [source.ident(pk) for pk in pks]
-        undecodable = negative = 0
-        for pk, ident, seen in zip(pks, idents, self._store.read(source.space, idents), strict=True):
-            found = judge(seen.run, seen.epoch, seen.entry)
-            if found is Found.HIT and seen.entry is not None:
-                try:
-                    rows[pk] = source.decode(pk, seen.entry[HEADER_SIZE:])
-                except UndecodableEntryError:
-                    undecodable += 1
-                    missed.append(_sought(pk, ident, seen))
-            elif found is Found.NEGATIVE_HIT:
-                rows[pk] = MISSING
-                negative += 1
-            elif found is Found.BYPASS:
-                bypassed.append(pk)
-            else:
-                missed.append(_sought(pk, ident, seen))
+        idents = list(map(source.ident, pks))
+        decode = source.decode
+        undecodable = negative = start = 0
+        for seen in self._store.read(source.space, idents):
+            head = value_head(seen.run, seen.epoch)
+            end = start + len(seen.entries)
+            for pk, ident, entry in zip(pks[start:end], idents[start:end], seen.entries, strict=True):
+                if entry is not None and head is not None and entry.startswith(head):
+                    try:
+                        rows[pk] = decode(pk, entry[HEADER_SIZE:])
+                    except UndecodableEntryError:
+                        undecodable += 1
+                        missed.append(Sought(pk, ident, seen.run, entry))
+                    continue
+                found = judge(seen.run, seen.epoch, entry)
+                if found is Found.NEGATIVE_HIT:
+                    rows[pk] = MISSING
+                    negative += 1
+                elif found is Found.BYPASS:
+                    bypassed.append(pk)
+                else:
+                    missed.append(Sought(pk, ident, seen.run, entry))
+            start = end
         tally = source.tally
         tally.add(Event.HIT, len(rows) - negative)
         tally.add(Event.NEGATIVE_HIT, negative)
@@ -203,7 +210,3 @@ class Fetcher:
             return self._load(source, [pk])[pk]
         source.tally.add(Event.SHARED)
         return row_of(source, pk, body)
-
-
-def _sought(pk: K, ident: str, seen: Seen) -> Sought[K]:
-    return Sought(pk, ident, seen.run, seen.entry)

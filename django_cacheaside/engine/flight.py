@@ -22,23 +22,27 @@ T = TypeVar("T")
 class Flight(Generic[T]):
     """One load that others may share. ``result`` is None if there is nothing to share: they load themselves."""
 
-    __slots__ = ("_done", "owner", "passengers", "result")
+    __slots__ = ("_done", "_has_landed", "owner", "passengers", "result")
 
     def __init__(self) -> None:
-        self._done = threading.Event()
+        self._done = threading.Lock()  # held until it lands: a tenth of an Event's cost, and each miss makes one
+        self._done.acquire()
         self.owner = threading.get_ident()
         self.passengers = 1
+        self._has_landed = False
         self.result: T | None = None
 
     def wait(self) -> T | None:
         """The shared result, or None. Lasts as long as the owner's load."""
-        self._done.wait()
-        return self.result
+        with self._done:
+            return self.result
 
     def land(self, result: T | None) -> None:
-        """Tell all joiners."""
-        self.result = result
-        self._done.set()
+        """Tell all joiners. What was told first holds."""
+        if not self._has_landed:
+            self._has_landed = True
+            self.result = result
+            self._done.release()
 
 
 class LeasedFlights(Generic[T]):

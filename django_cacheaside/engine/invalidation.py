@@ -60,18 +60,18 @@ class Invalidator:
 
     def before(self, writes: Writes) -> Ticket:
         """Just before COMMIT is sent: place the intents. One round trip."""
-        reach("before-intent")
         ticket = Ticket(writes, new_token(), is_placed=False, placed_at_s=self._clock.monotonic_s())
         self.tally.add(Event.INVALIDATED_ROW, sum(len(idents) for _, idents in writes.row_groups()))
         self.tally.add(Event.INVALIDATED_MODEL, len(writes.models))
-        if self.breaker.lets_through():
-            try:
+        try:
+            reach("before-intent")
+            if self.breaker.lets_through():
                 self._place(ticket)
-            except Exception as error:  # noqa: BLE001  a commit never fails because of the cache: told afterwards instead
-                self.breaker.open(error)
+            reach("after-intent")
+        except Exception as error:  # noqa: BLE001  a commit never fails because of the cache: told afterwards instead
+            self.breaker.open(error)
         if not ticket.is_placed:
             self._keep_open(ticket)
-        reach("after-intent")
         return ticket
 
     def _place(self, ticket: Ticket) -> None:
@@ -99,24 +99,27 @@ class Invalidator:
 
     def committed(self, ticket: Ticket) -> None:
         """COMMIT was acknowledged. One round trip."""
-        reach("after-commit")
-        self._settle(ticket)
+        self._settle(ticket, at="after-commit")
         reach("after-release")
 
     def failed(self, ticket: Ticket) -> None:
         """COMMIT surely failed: nothing was written. One round trip."""
-        self._settle(ticket)
+        self._settle(ticket, at="after-failure")
 
-    def _settle(self, ticket: Ticket) -> None:
-        if ticket.is_placed:
-            try:
+    def _settle(self, ticket: Ticket, *, at: str) -> None:
+        is_told = False
+        try:
+            reach(at)
+            if ticket.is_placed:
                 self.tally.add(Event.MISSING_INTENT, self._store.release(ticket.writes, ticket.token))
-            except Exception as error:  # noqa: BLE001  the COMMIT stands: whatever failed, the server is told later
+                is_told = True
+        except Exception as error:  # noqa: BLE001  the COMMIT stands: whatever failed, the server is told later
+            self.breaker.open(error)
+        finally:  # an interrupt leaves its debt behind too
+            if not is_told:
                 self._owe(ticket.writes, not_before_s=0.0)
-                self.breaker.open(error)
-        else:
-            self._owe(ticket.writes, not_before_s=0.0)
-            self._let_go()
+            if not ticket.is_placed:
+                self._let_go()
 
     def unknown(self, ticket: Ticket) -> None:
         """The connection was lost at COMMIT: it may happen yet.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar, final
 
@@ -35,10 +35,8 @@ class Source(Protocol[K, R]):
     space: KeySpace
     policy: Policy
     tally: Tally
-
-    def ident(self, pk: K, /) -> str:
-        """The row's part of its keys."""
-        ...
+    ident: Callable[[K], str]
+    """The row's part of its keys."""
 
     def load(self, pks: Sequence[K], /) -> Mapping[K, R]:
         """Read rows from the primary database, now. Missing ones are absent. One SELECT per 1,000 rows or fewer."""

@@ -24,11 +24,9 @@ class CountedSource(Source[Any, Row]):
 
     def __init__(self, rows: RowSource) -> None:
         self.space, self.policy, self.tally = rows.space, rows.policy, Tally()
+        self.ident = rows.ident
         self.encoded_bytes = 0
         self._rows = rows
-
-    def ident(self, pk: Any, /) -> str:
-        return self._rows.ident(pk)
 
     def load(self, pks: Sequence[Any], /) -> dict[Any, Row]:
         return self._rows.load(pks)

@@ -20,10 +20,10 @@ def access_of(connection: BaseDatabaseWrapper, state: ConnectionState) -> Access
     written sees hits of what it has not written, never leases, waits or fills: its SELECT sees what nobody else may
     see yet. One that keeps to a snapshot reads the database: a hit could be newer than the rest of what it reads. So
     does SQLite inside ``atomic``; outside, while one of its cursors is unfinished, a SELECT may see the snapshot of
-    that cursor.
+    that cursor. A transaction that can only be rolled back reads the database too: there Django refuses it.
     """
     if connection.connection is None or not is_in_transaction(connection, state):
         return Access.LOOK if state.cursors and has_unfinished_cursor(state) else Access.FULL
-    if connection.vendor == "sqlite" or sees_snapshot(connection, state):
+    if connection.vendor == "sqlite" or connection.needs_rollback or sees_snapshot(connection, state):
         return None
     return Access.LOOK if state.has_written else Access.FULL

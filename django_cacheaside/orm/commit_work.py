@@ -80,13 +80,13 @@ def around_commit(state: ConnectionState, commit: Callable[[], T], *, roll_back:
     invalidator = runtime.current().invalidator
     try:
         ticket = invalidator.before(state.writes)
+        # on the list until its outcome is known: a COMMIT that raised may yet be rolled back, sent again, or lost
+        state.tickets.append(ticket)
         reach("before-commit")
     except BaseException:
         roll_back()
         settle_failed(state)
         raise
-    # on the list until its outcome is known: a COMMIT that raised may yet be rolled back, sent again, or lost
-    state.tickets.append(ticket)
     try:
         result = commit()
     except DatabaseError:

@@ -36,7 +36,7 @@ class ConnectionState:
         self.writes = Writes()
         """Rows and models of cached tables that the open transaction has written."""
         self.has_written = False
-        """Has the open transaction written anything at all, to any table?"""
+        """Has the open transaction written anything at all, to any table, or locked one?"""
         self.tickets: list[Ticket] = []
         """COMMITs that raised: the rollback that follows tells whether they surely failed."""
         self.is_in_raw_transaction = False
@@ -108,10 +108,12 @@ def sees_snapshot(connection: BaseDatabaseWrapper, state: ConnectionState) -> bo
 
 
 def _postgresql_default(connection: Any) -> str:
-    """Asked once per connection. SHOW takes no snapshot, so SET TRANSACTION stays possible after it."""
-    isolation = getattr(connection, "isolation_level", None)
-    if isolation is not None:
-        return str(getattr(isolation, "name", isolation)).replace("_", " ").lower()
+    """Asked once per connection: Django says READ COMMITTED whatever the server's default is.
+
+    SHOW takes no snapshot, so SET TRANSACTION stays possible after it.
+    """
+    if "isolation_level" in connection.settings_dict["OPTIONS"]:  # each BEGIN names it
+        return str(connection.isolation_level.name).replace("_", " ").lower()
     with connection.wrap_database_errors, connection.create_cursor() as cursor:
         cursor.execute("SHOW default_transaction_isolation")
         return str(cursor.fetchone()[0])

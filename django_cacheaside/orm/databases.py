@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def identity(connection: BaseDatabaseWrapper) -> str:
         return name
     if ":memory:" in name or "mode=memory" in name:
         return f"memory-{os.getpid()}-{_PROCESS}"
+    return _file_identity(name)
+
+
+@lru_cache(maxsize=64)
+def _file_identity(name: str) -> str:
     path = os.path.realpath(name)
     return f"{Path(path).name}-{blake2b(path.encode(), digest_size=4).hexdigest()}"
 

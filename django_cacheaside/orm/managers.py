@@ -62,6 +62,12 @@ class CachedQuerySet(CacheAsideQuerySet[M]):
     def all(self) -> CachedQuerySet[M]:
         return self._as_whole_as_this(super().all())
 
+    def _chain(self) -> CachedQuerySet[M]:
+        chained: CachedQuerySet[M] = super()._chain()  # type: ignore[misc]  # not in the stubs
+        # from Django 6.1 on it may be this queryset itself: related managers narrow theirs in place
+        chained._is_whole = False
+        return chained
+
     def _as_whole_as_this(self, clone: Any) -> CachedQuerySet[M]:
         clone._is_whole = self._is_whole
         return clone  # type: ignore[no-any-return]
@@ -82,7 +88,11 @@ class CachedManager(Manager.from_queryset(CachedQuerySet)):  # type: ignore[misc
     @documented_by(QuerySet.get)
     def get(self, *args: Any, **kwargs: Any) -> Any:
         # without a queryset in between: it would take a fifth of the time of a hit
-        if not args and type(self).get_queryset is CachedManager.get_queryset:
+        if (
+            not args
+            and type(self).get_queryset is CachedManager.get_queryset
+            and self._queryset_class.get is CachedQuerySet.get
+        ):
             found = served(self.model, self._db, kwargs)
             if found is not None:
                 return found

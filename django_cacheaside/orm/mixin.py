@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db import models
 
@@ -15,8 +15,8 @@ class CacheAsideMixin(models.Model):
     ``objects`` stays the default manager. Options go into an inner ``class CacheAside``, as Django's into ``Meta``.
     """
 
-    objects: ClassVar[models.Manager[Any]] = CacheAsideManager()
-    cached: ClassVar[CachedManager] = CachedManager()
+    objects: models.Manager[Any] = CacheAsideManager()
+    cached: CachedManager = CachedManager()
 
     class Meta:
         abstract = True

@@ -9,7 +9,7 @@ from django.db import connections, router
 from django.db.models import Model
 
 from django_cacheaside.engine.fetch import Access
-from django_cacheaside.engine.source import Missing
+from django_cacheaside.engine.source import MISSING, Missing
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.access import access_of
 from django_cacheaside.orm.connection_state import state_of
@@ -45,7 +45,7 @@ class Reading(Generic[M]):
         if pk is None or (self._written and self._written.covers(source.space, source.ident(pk))):
             return None
         row = self._runtime.fetcher.fetch_one(source, pk, self._access)
-        return row if isinstance(row, Missing) else self._build(row)
+        return row if isinstance(row, Missing) else self._build((row,))[0]
 
     def many(self, spelt: Iterable[object]) -> dict[Any, M] | None:
         """Those that exist, by primary key, in the order asked for; None if Django must answer.
@@ -53,21 +53,19 @@ class Reading(Generic[M]):
         Round trips as for one.
         """
         source, written = self._source, self._written
-        pks: dict[Any, None] = {}
-        for one in spelt:
-            pk = source.key.value(one)
-            if pk is None or (written and written.covers(source.space, source.ident(pk))):
-                return None
-            pks[pk] = None
+        value_of = source.key.value
+        pks = dict.fromkeys(map(value_of, spelt))
+        if None in pks or (written and any(written.covers(source.space, source.ident(pk)) for pk in pks)):
+            return None
         rows = self._runtime.fetcher.fetch(source, list(pks), self._access)
-        return {pk: self._build(row) for pk, row in rows.items() if not isinstance(row, Missing)}
+        found = {pk: row for pk, row in rows.items() if row is not MISSING}
+        return dict(zip(found, self._build(found.values()), strict=True))
 
-    def _build(self, row: Any) -> M:
+    def _build(self, rows: Iterable[Any]) -> list[Any]:
         build = _builders.get(self._model)
         if build is None:
             build = _builders[self._model] = instance_builder(self._model, self._source.attnames)
-        instance: Any = build(self._source.alias, row)
-        return instance  # type: ignore[no-any-return]
+        return build(self._source.alias, rows)
 
 
 def begin_reading(model: type[M], alias: str | None) -> Reading[M] | None:

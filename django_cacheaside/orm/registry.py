@@ -1,6 +1,6 @@
 """The key registry: which models are cached, and which keys each of them has.
 
-    registry.for_model(Product).keys    # (Key(kind="row", pattern="{shop.product@main}e:<id>", ttl_s=300.0),)
+    registry.for_model(Product).keys    # (Key(kind="row", pattern="{shop.product@<database>}e:<id>", ttl_s=330.0), …)
 
 A proxy shares the entry of its concrete model. Models are added as their classes are prepared; nothing is read from the
 database or from Redis.
@@ -14,7 +14,9 @@ from difflib import get_close_matches
 
 from django.db.models import Model
 
+from django_cacheaside.conf import Settings, get_settings
 from django_cacheaside.engine.tally import Tally
+from django_cacheaside.keys import KeySpace
 from django_cacheaside.orm.options import ModelOptions, read_options
 
 
@@ -23,7 +25,7 @@ class Key:
     """One kind of key of a model.
 
     Args:
-        kind: ``row`` for the entry of a row, its lease beside it; ``epoch`` for the model's.
+        kind: ``row`` for the entry of a row, ``lease`` for the lease beside it, ``epoch`` for the model's.
         pattern: The key as it stands in Redis behind the alias's prefix; what varies is in angle brackets.
         ttl_s: Longest life in seconds, jitter included.
     """
@@ -43,6 +45,25 @@ class Registration:
         self.label = model._meta.label_lower
         self.options = options
         self.tally = Tally()
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Each kind of key that the model has, in whichever database.
+
+        Raises:
+            ImproperlyConfigured: The settings are wrong.
+        """
+        return self.keys_in(KeySpace(self.label, "<database>", str), get_settings())
+
+    def keys_in(self, space: KeySpace, settings: Settings) -> tuple[Key, ...]:
+        """Each kind of key that the model has in one database."""
+        policy = self.options.policy(settings)
+        row = f"<{self.model._meta.pk.name}>"
+        return (
+            Key("row", space.entry(row), policy.ttl_ms * (1 + policy.jitter) / 1000),
+            Key("lease", space.lease(row), policy.lease_ms / 1000),
+            Key("epoch", space.epoch, policy.epoch_ms / 1000),
+        )
 
     def __repr__(self) -> str:
         return f"Registration({self.label})"
@@ -67,6 +88,11 @@ class Registry:
         self._registrations[concrete] = registration
         self.generation += 1
         return registration
+
+    def remove(self, model: type[Model]) -> None:
+        """Forget a model, as tests do with models of their own."""
+        del self._registrations[model._meta.concrete_model or model]
+        self.generation += 1
 
     def for_model(self, model: type[Model]) -> Registration:
         """What is known of a cached model.

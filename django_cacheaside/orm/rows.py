@@ -42,15 +42,13 @@ class RowSource(Source[Any, Row]):
         self.policy = policy
         self.tally = registration.tally
         self.key = key
+        self.ident = key.ident
         self.alias = connection.alias
         self.attnames = tuple(field.attname for field in model._meta.concrete_fields)
         self._model = model
         self._codec: RowCodec = row_codec(model._meta.concrete_fields, connection, use_tz=use_tz)
         self._pk_at = self.attnames.index(model._meta.pk.attname)
         self._select: _Select | None = None
-
-    def ident(self, pk: Any, /) -> str:
-        return self.key.ident(pk)
 
     def load(self, pks: Sequence[Any], /) -> dict[Any, Row]:
         connection = connections[self.alias]
@@ -69,7 +67,7 @@ class RowSource(Source[Any, Row]):
         return self._codec.fingerprint + self._codec.encode(row)
 
     def decode(self, pk: Any, raw: bytes, /) -> Row:
-        if raw[:FINGERPRINT_SIZE] != self._codec.fingerprint:
+        if not raw.startswith(self._codec.fingerprint):
             raise UndecodableEntryError("an entry of another schema")
         row = self._codec.decode(raw[FINGERPRINT_SIZE:])
         if row[self._pk_at] != pk:

@@ -53,7 +53,7 @@ class Runtime:
         """Where a model's rows are in a database; made once, and again if the alias comes to mean another one."""
         database = connection.settings_dict["NAME"]
         place = self._places.get((registration, connection.alias))
-        if place is None or place.database != database:
+        if place is None or (place.database is not database and place.database != database):
             place = self._places[registration, connection.alias] = self._make_place(registration, connection, database)
         return place
 
@@ -67,16 +67,8 @@ class Runtime:
         return Place(space, key, source, database)
 
     def keys(self, registration: Registration, connection: BaseDatabaseWrapper) -> tuple[Key, ...]:
-        """Each kind of key that a model has in a database."""
-        space = self.place(registration, connection).space
-        policy = registration.options.policy(self.settings)
-        pk_name = registration.model._meta.pk.name
-        longest_s = policy.ttl_ms * (1 + policy.jitter) / 1000
-        return (
-            Key("row", space.entry(f"<{pk_name}>"), longest_s),
-            Key("lease", space.lease(f"<{pk_name}>"), policy.lease_ms / 1000),
-            Key("epoch", space.epoch, policy.epoch_ms / 1000),
-        )
+        """Each kind of key that a model has in a database, as it stands in Redis."""
+        return registration.keys_in(self.place(registration, connection).space, self.settings)
 
     def close(self) -> None:
         """Hang up."""

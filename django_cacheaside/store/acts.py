@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -12,6 +13,19 @@ class Seen:
     run: bytes
     epoch: bytes | None
     entry: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRows:
+    """Many rows as one MGET saw them: as ``Seen``, with the entries in the order of the rows that were asked for."""
+
+    run: bytes
+    epoch: bytes | None
+    entries: Sequence[bytes | None]
+
+    def each(self) -> Iterator[Seen]:
+        """Row by row."""
+        return (Seen(self.run, self.epoch, entry) for entry in self.entries)
 
 
 @dataclass(frozen=True, slots=True)

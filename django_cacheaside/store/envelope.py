@@ -33,6 +33,13 @@ class Found(Enum):
     BYPASS = "bypass"
 
 
+def value_head(run: bytes, epoch: bytes | None) -> bytes | None:
+    """What each valid value under this epoch begins with; None if there is no valid one. Saves ``judge`` in a batch."""
+    if epoch is not None and epoch.startswith(_EPOCH) and epoch[10:] == run:
+        return _VALUE + epoch[2:10]
+    return None
+
+
 def judge(run: bytes, epoch: bytes | None, entry: bytes | None) -> Found:
     """Decide what a reader does with what it found.
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -45,7 +46,7 @@ class Link:
         """Send one command and return its reply. One round trip; a reply that is an error is raised."""
         connection = self._connection
         try:
-            connection.send_packed_command(connection.pack_command(*command), check_health=False)
+            connection.send_packed_command([pack_command(command)], check_health=False)
             return connection.read_response()
         except ResponseError:
             raise
@@ -58,7 +59,7 @@ class Link:
         connection = self._connection
         replies: list[Any] = []
         try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            connection.send_packed_command([b"".join(map(pack_command, commands))], check_health=False)
             for _ in commands:
                 try:
                     replies.append(connection.read_response())

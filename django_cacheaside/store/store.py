@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.store import scripts
-from django_cacheaside.store.acts import Acquired, Bypass, Claim, Filling, Own, Seen, Value, Wait
+from django_cacheaside.store.acts import Acquired, Bypass, Claim, Filling, Own, Seen, SeenRows, Value, Wait
 from django_cacheaside.store.envelope import NONCE_SIZE, TOKEN_SIZE
 from django_cacheaside.store.errors import CLIENT_ERRORS, unavailable
 from django_cacheaside.store.pool import Command, Pool
@@ -60,13 +60,13 @@ class Store:
             raise unavailable(error) from error
         return Seen(run, epoch, entry)
 
-    def read(self, space: KeySpace, idents: Sequence[str]) -> list[Seen]:
+    def read(self, space: KeySpace, idents: Sequence[str]) -> list[SeenRows]:
         """The epoch and the entries of many rows, in their order. One round trip: one MGET per 1,000 rows."""
         commands: list[Command] = [
             ("MGET", space.epoch, *map(space.entry, chunk)) for chunk in _chunks(idents, KEYS_PER_MGET)
         ]
         run, replies = self._pipeline(commands)
-        return [Seen(run, reply[0], entry) for reply in replies for entry in reply[1:]]
+        return [SeenRows(run, epoch, entries) for epoch, *entries in replies]
 
     def acquire(
         self, space: KeySpace, claims: Sequence[Claim], token: bytes, *, run: bytes, lease_ms: int, epoch_ms: int
@@ -93,7 +93,9 @@ class Store:
         return [_acquired(reply) for chunk in replies for reply in chunk]
 
     def fill(self, space: KeySpace, fillings: Sequence[Filling], token: bytes, *, epoch_ms: int) -> list[bool]:
-        """Store rows, each only if the lease is still ``token``'s: True for each that was accepted. One round trip.
+        """Store rows, each only if lease and epoch are still ``token``'s: True for each that was accepted.
+
+        One round trip.
 
         Args:
             epoch_ms: How long the epoch lives on at least: longer than any entry filled now.

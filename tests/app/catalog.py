@@ -9,7 +9,7 @@ import django
 from django.db import models
 from django.db.models.functions import Now
 
-from django_cacheaside.models import CachedManager, CacheAsideMixin
+from django_cacheaside.models import CacheAsideManager, CacheAsideMixin, CachedManager, CachedQuerySet
 
 CASCADES_IN_DATABASE = django.VERSION >= (6, 1)
 
@@ -57,7 +57,8 @@ class Item(CacheAsideMixin, models.Model):
     labels = models.ManyToManyField(Label)
     tags = models.ManyToManyField(Tag, through="ItemTag")
 
-    plain = models.Manager()
+    objects = CacheAsideManager()
+    plain = models.Manager()  # noqa: DJ012  a manager, no field
 
 
 class ItemTag(CacheAsideMixin, models.Model):
@@ -219,8 +220,13 @@ class Timed(CacheAsideMixin, models.Model):
     made = models.DateTimeField(db_default=Now())
 
 
-class LivingQuerySet(models.QuerySet):
-    """Nothing of ours in it."""
+class GuardedQuerySet(CachedQuerySet[Any]):
+    """Has a ``get`` of its own."""
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.pop("password", None) != "please":
+            raise PermissionError("say please")
+        return super().get(*args, **kwargs)
 
 
 class LivingManager(CachedManager):
@@ -238,6 +244,7 @@ class Pet(CacheAsideMixin, models.Model):
 
     cached = LivingManager()
     everything = CachedManager()
+    guarded = CachedManager.from_queryset(GuardedQuerySet)()  # type: ignore[django-manager-missing]
 
 
 class Genre(models.Model):
@@ -249,6 +256,7 @@ class Book(CacheAsideMixin, models.Model):
 
     name = models.CharField(max_length=50, default="old")
     genre = models.ForeignKey(Genre, models.CASCADE, null=True)
+    more_genres = models.ManyToManyField(Genre, related_name="more_books")
 
     objects = CachedManager()
 
@@ -258,14 +266,15 @@ class Doc(CacheAsideMixin, models.Model):
 
     name = models.CharField(max_length=50, default="old")
     file = models.FileField(upload_to="docs", default="")
+    name_as_loaded: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.is_initialised = True
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Any, values: Any) -> Doc:
-        instance = super().from_db(db, field_names, values)
+    def from_db(cls, db: str | None, field_names: Any, values: Any, **kwargs: Any) -> Doc:
+        instance = super().from_db(db, field_names, values, **kwargs)
         instance.name_as_loaded = instance.name
         return instance
 

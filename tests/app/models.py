@@ -22,11 +22,14 @@ class Product(CacheAsideMixin, models.Model):
 
 
 class Coded(CacheAsideMixin, models.Model):
-    """Cached by a text of the user's, under a manager of the project's."""
+    """Cached by a text of the user's; the default manager is Django's."""
 
     code = models.CharField(max_length=20, primary_key=True)
 
-    objects = models.Manager()
+    plain = models.Manager()
+
+    class Meta:
+        default_manager_name = "plain"
 
 
 class Priced(CacheAsideMixin, models.Model):
@@ -35,14 +38,17 @@ class Priced(CacheAsideMixin, models.Model):
     price = models.DecimalField(max_digits=9, decimal_places=2, primary_key=True)
 
 
-class Shelf(CacheAsideMixin, models.Model):
-    """What books stand on. PostgreSQL checks a foreign key to it at COMMIT (``DEFERRABLE INITIALLY DEFERRED``)."""
+class Bay(CacheAsideMixin, models.Model):
+    """Where crates stand. PostgreSQL checks a foreign key to it at COMMIT (``DEFERRABLE INITIALLY DEFERRED``)."""
 
     version = models.IntegerField(default=0)
 
 
-class Book(CacheAsideMixin, models.Model):
-    """Cached, and its COMMIT fails if it stands on a shelf that does not exist."""
+class Crate(CacheAsideMixin, models.Model):
+    """Cached, and its COMMIT fails if it stands in a bay that does not exist."""
 
-    shelf = models.ForeignKey(Shelf, on_delete=models.CASCADE)
+    bay = models.ForeignKey(Bay, on_delete=models.CASCADE)
     version = models.IntegerField(default=0)
+
+
+from tests.app import catalog  # noqa: E402, F401  models of their own module, found by Django through this one

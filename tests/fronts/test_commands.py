@@ -50,7 +50,7 @@ def cached_pks(model: Any, alias: str, pks: list[Any]) -> list[Any]:
     here = place(model, alias)
     assert here.key
     idents = [here.key.ident(pk) for pk in pks]
-    seen = runtime.current().store.read(here.space, idents)
+    seen = [one for rows in runtime.current().store.read(here.space, idents) for one in rows.each()]
     return [pk for pk, one in zip(pks, seen, strict=True) if judge(one.run, one.epoch, one.entry) is Found.HIT]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from django_cacheaside.orm.codec.fields import AnyField
 
+MOST_ACCEPTED = 256  # patterns of NULLs that need not be looked at column by column again
 VERSION = 1  # goes up when a wire's bytes change under the same name
 
 _encode = msgpack.Encoder(uuid_format="bytes").encode
@@ -36,6 +37,7 @@ class RowCodec:
         self.attnames = tuple(attnames)
         self.fingerprint = fingerprint
         self._types = tuple(wire.exact for wire in wires)
+        self._accepted = {self._types}
         self._packs = tuple((index, wire.pack) for index, wire in enumerate(wires) if wire.pack)
         self._unpacks = tuple((index, wire.unpack) for index, wire in enumerate(wires) if wire.unpack)
         columns = GenericAlias(tuple, tuple(wire.schema | None for wire in wires))
@@ -52,8 +54,11 @@ class RowCodec:
                 or all of them where MessagePack itself can not carry it (an integer beyond 64 bits).
         """
         row: list[Any] = list(values)
-        if tuple(map(type, row)) != self._types:
+        types = tuple(map(type, row))
+        if types not in self._accepted:
             self._refuse_strangers(row)
+            if len(self._accepted) < MOST_ACCEPTED:
+                self._accepted.add(types)
         index = 0
         try:
             for index, pack in self._packs:

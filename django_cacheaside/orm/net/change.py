@@ -49,6 +49,7 @@ def read_insert(sql: str, start: int) -> Statement:
     if rows and ("%" in sql[:start] or not _ends_rows(tail.keys, may_be_named=not rows.are_arrays)):
         rows = None  # drivers count the placeholders of a comment; UNION adds rows, JOIN and WHERE change them
     is_replace = "REPLACE" in (head["verb"].upper(), (head["resolution"] or "").upper())
+    clauses = _clauses(tail.keys, pairs, 0)
     *_, schema, name = (None, *name_parts(head["table"]))
     return Statement(
         Verb.INSERT,
@@ -57,9 +58,8 @@ def read_insert(sql: str, start: int) -> Statement:
         columns=tuple(name_parts(head["columns"] or "")),
         rows=rows,
         overwrites=is_replace or "UPDATE" in tail.keys,
-        returning=_returning(
-            tail, pairs, _clauses(tail.keys, pairs, 0), Scope(head["table"], head["alias"], is_alone=True)
-        ),
+        assigned=_assigned(tail, pairs, clauses["SET"] + 1, _end(tail, clauses, "SET")) if "SET" in clauses else None,
+        returning=_returning(tail, pairs, clauses, Scope(head["table"], head["alias"], is_alone=True)),
     )
 
 

@@ -41,7 +41,7 @@ class Statement:
     schema: str | None = None
     text_mentions: bool = False  # any table named in the text may be written
     bounds: tuple[Bound, ...] = ()  # of UPDATE and DELETE: each restricts the rows written; none: any row
-    assigned: frozenset[str] | None = None  # of UPDATE: at least the columns in SET; None: any column
+    assigned: frozenset[str] | None = None  # of UPDATE and DO UPDATE: at least the columns in SET; None: any column
     columns: tuple[str, ...] = ()  # of INSERT; (): can't tell
     rows: InsertRows | None = None  # of INSERT; None: can't tell
     overwrites: bool = False  # of INSERT: may update or delete rows that exist
@@ -55,7 +55,10 @@ class Statement:
     isolation: bool = False  # BEGIN with a level; or a text of several statements that sets one
 
     def may_assign(self, column: str) -> bool:
-        """May the UPDATE change ``column``? Case is ignored, as some databases do; SQLite's rowid is any column."""
+        """May the UPDATE, or the INSERT that overwrites, change ``column``?
+
+        Case is ignored, as some databases do; SQLite's rowid is any column.
+        """
         assigned = {name.lower() for name in self.assigned or ()}
         return self.assigned is None or column.lower() in assigned or not assigned.isdisjoint(_ROWID)
 

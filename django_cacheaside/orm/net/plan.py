@@ -25,6 +25,7 @@ class Plan:
         is_write: Does it write at all, any table?
         may_commit: May it commit what is open, on some database?
         chains: Does it open the next transaction?
+        releases: Is it RELEASE SAVEPOINT?
     """
 
     statement: Statement
@@ -33,16 +34,16 @@ class Plan:
     is_write: bool = False
     may_commit: bool = False
     chains: bool = False
+    releases: bool = False
 
 
 def make_plan(statement: Statement, text: str, tables: Tables) -> Plan:
     """Match a statement with the cached models."""
     plan = _match(statement, text, tables)
-    head = text.lstrip()[:7].upper()
     # to SQLite, releasing the outermost savepoint is a COMMIT
-    may_commit = statement.implicit_commit or head == "RELEASE"
+    releases = text.lstrip()[:7].upper() == "RELEASE"
     chains = statement.verb in (Verb.COMMIT, Verb.ROLLBACK) and "CHAIN" in text.upper()
-    return replace(plan, may_commit=may_commit, chains=chains)
+    return replace(plan, may_commit=statement.implicit_commit or releases, chains=chains, releases=releases)
 
 
 def _match(statement: Statement, text: str, tables: Tables) -> Plan:
@@ -105,9 +106,9 @@ def add_values(
     """Rows by the database's values of their primary keys; the whole model if one of them can't be told."""
     place = runtime.current().place(reader.registration, connection)
     if values is not None and place.key is not None:
-        idents = [place.key.ident_of_parameter(value) for value in values]
-        if None not in idents:
-            writes.add_rows(place.space, [ident for ident in idents if ident is not None])
+        idents = place.key.idents_of_parameters(values)
+        if idents is not None:
+            writes.add_rows(place.space, idents)
             return
     writes.add_model(place.space)
 

@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from django_cacheaside.orm.net.statement import Statement
+from django_cacheaside.orm.net.tables import Reader
 
 
 class _Replay:
@@ -44,12 +45,19 @@ class _Replay:
         return getattr(self.driver_cursor, name)
 
 
-def can_return(statement: Statement, column: str, connection: BaseDatabaseWrapper) -> bool:
-    """Will the database say which primary keys an INSERT has made?"""
+def can_return(statement: Statement, reader: Reader, connection: BaseDatabaseWrapper) -> bool:
+    """Will the database say which rows of ``reader`` an INSERT has written?
+
+    RETURNING names rows as they are: not those that REPLACE drops, nor what a row was called before the conflict.
+    """
+    column = reader.pk_column
+    if column is None:
+        return False
     if statement.returning is not None:
-        return column in statement.returning and "*" not in statement.returning
+        is_renamed = statement.overwrites and statement.may_assign(column)
+        return column in statement.returning and "*" not in statement.returning and not is_renamed
     has_one_row = statement.rows is not None and not statement.rows.are_arrays and statement.rows.count == 1
-    return has_one_row and not statement.overwrites and connection.vendor in ("sqlite", "mysql")
+    return has_one_row and reader.is_numbered and not statement.overwrites and connection.vendor in ("sqlite", "mysql")
 
 
 def returned_values(statement: Statement, column: str, cursor: CursorWrapper) -> Sequence[object] | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.apps import apps
-from django.db.models import Model
+from django.db.models import AutoField, Field, Model
 from django.db.models.fields.related import ForeignObject
 
 from django_cacheaside.orm.registry import Registration, Registry
@@ -18,12 +19,14 @@ class Reader:
 
     Args:
         pk_column: The table's column that holds the model's primary key; None if there is none, so that which of its
-        rows
-            a write changes can't be told.
+            rows a write changes can't be told.
+        is_numbered: Does the database number that column, so that the driver's last row id is a primary key? SQLite's
+            is none where the key is a ``BigIntegerField`` or another row's.
     """
 
     registration: Registration
     pk_column: str | None
+    is_numbered: bool = False
 
 
 class Tables:
@@ -34,8 +37,9 @@ class Tables:
         self._referrers: dict[str, set[str]] = {}
         self._database_cascades: dict[str, set[str]] = {}
         for registration in registry:
-            for table, pk_column in _tables_of(registration.model):
-                self._readers.setdefault(table, []).append(Reader(registration, pk_column))
+            for table, pk in _tables_of(registration.model):
+                reader = Reader(registration, pk.column if pk else None, isinstance(pk, AutoField))
+                self._readers.setdefault(table, []).append(reader)
         for model in apps.get_models(include_auto_created=True):
             for field in model._meta.local_fields:
                 if isinstance(field, ForeignObject) and field.remote_field and isinstance(field.related_model, type):
@@ -72,12 +76,12 @@ class Tables:
             yield from self.readers(changed)
 
 
-def _tables_of(model: type[Model]) -> Iterator[tuple[str, str | None]]:
-    """Each table that a row of ``model`` is read from, with its column that holds the row's primary key."""
-    yield _name(model), model._meta.pk.column
+def _tables_of(model: type[Model]) -> Iterator[tuple[str, Field[Any, Any] | None]]:
+    """Each table that a row of ``model`` is read from, with its field that holds the row's primary key."""
+    yield _name(model), model._meta.pk
     for parent in model._meta.get_parent_list():
         if not parent._meta.proxy:
-            yield _name(parent), parent._meta.pk.column if _shares_pk(model, parent) else None
+            yield _name(parent), parent._meta.pk if _shares_pk(model, parent) else None
 
 
 def _shares_pk(model: type[Model], parent: type[Model]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -60,9 +60,13 @@ class Net:
         def run() -> Any:
             return execute(sql, params, many, context)
 
-        if plan.is_write:
-            return self.write(plan, params, run, many=many, cursor=context["cursor"])
-        return self._control(plan, run)
+        try:
+            if plan.is_write:
+                return self.write(plan, params, run, many=many, cursor=context["cursor"])
+            return self._control(plan, run)
+        except DatabaseError:
+            self._settle_error(plan)
+            raise
 
     def write(self, plan: Plan, params: Any, run: Run, *, many: bool, cursor: CursorWrapper | None) -> Any:
         """Run a statement that writes; see to the keys of what it writes."""
@@ -71,7 +75,7 @@ class Net:
         if is_in_transaction(connection, state):
             state.has_written = True
             state.writes.update(writes)
-            result = self._maybe_committing(run) if plan.may_commit else run()
+            result = self._maybe_committing(plan, run) if plan.may_commit else run()
             self._add_returned(plan, untold, cursor)
             self._look_at_transaction(plan)
             return result
@@ -98,8 +102,7 @@ class Net:
 
     def _can_learn(self, plan: Plan, untold: list[Reader]) -> bool:
         return connections[self._connection.alias] is self._connection and all(
-            reader.pk_column is not None and can_return(plan.statement, reader.pk_column, self._connection)
-            for reader in untold
+            can_return(plan.statement, reader, self._connection) for reader in untold
         )
 
     def _add_returned(self, plan: Plan, untold: list[Reader], cursor: CursorWrapper | None) -> None:
@@ -108,7 +111,7 @@ class Net:
         for reader in untold:
             column = reader.pk_column
             values = None
-            if cursor is not None and column is not None and can_return(statement, column, connection):
+            if cursor is not None and column is not None and can_return(statement, reader, connection):
                 if column not in values_of:
                     values_of[column] = returned_values(statement, column, cursor)
                 values = values_of[column]
@@ -117,6 +120,7 @@ class Net:
     def _control(self, plan: Plan, run: Run) -> Any:
         """Run a statement that begins, ends or shapes a transaction, or does nothing to rows."""
         connection, state, verb = self._connection, self._state, plan.statement.verb
+        was_snapshot = state.is_snapshot
         if verb is Verb.COMMIT:
             result = around_commit(state, run, roll_back=connection.rollback)
         elif verb is Verb.ROLLBACK:
@@ -127,30 +131,47 @@ class Net:
             result = run()
             state.end_transaction()
         elif plan.may_commit:
-            result = self._maybe_committing(run)
+            if plan.statement.implicit_commit and is_in_transaction(connection, state):
+                # LOCK and DDL: others' loads may wait for this transaction, which must then never wait for them
+                state.has_written = True
+            result = self._maybe_committing(plan, run)
         else:
             result = run()
         if verb is Verb.BEGIN or plan.chains:
             state.is_in_raw_transaction = True
-        if verb is Verb.ISOLATION or plan.statement.isolation:
-            state.is_snapshot = True
-            state.default_is_snapshot = None
+            state.is_snapshot = was_snapshot  # a chained one keeps the level of the one that ended
         self._look_at_transaction(plan)
         return result
 
-    def _maybe_committing(self, run: Run) -> Any:
+    def _maybe_committing(self, plan: Plan, run: Run) -> Any:
         """A statement that some databases commit at: intents around it; the write set is kept for a COMMIT to come."""
-        if not self._state.writes:
+        if not self._state.writes or (plan.releases and not self._commits_at_release()):
             return run()
         return around_statement(self._connection, self._state.writes.copy(), run)
+
+    def _commits_at_release(self) -> bool:
+        """SQLite commits when the outermost savepoint is released, unless a BEGIN came before it, as Django's does."""
+        connection = self._connection
+        return connection.vendor == "sqlite" and not (connection.in_atomic_block and connection.commit_on_exit)
+
+    def _settle_error(self, plan: Plan) -> None:
+        """A statement failed. If it was the COMMIT of a transaction that BEGIN had opened, that one is over."""
+        was_open = self._state.is_in_raw_transaction
+        self._look_at_transaction(plan)
+        if was_open and not self._state.is_in_raw_transaction and not self._connection.in_atomic_block:
+            settle_failed(self._state)
 
     def _look_at_transaction(self, plan: Plan) -> None:
         """Several statements in one text, procedures and savepoints may have begun or ended a transaction unseen."""
         if plan.statement.verb in _TELLING:
             return
+        state = self._state
+        if plan.statement.verb is Verb.ISOLATION or plan.statement.isolation:
+            state.is_snapshot = True
+            state.default_is_snapshot = None
         is_open = transaction_is_open(self._connection)
         if is_open is not None:
-            self._state.is_in_raw_transaction = is_open
+            state.is_in_raw_transaction = is_open
 
 
 _TELLING = frozenset({Verb.READ, Verb.INSERT, Verb.UPDATE, Verb.DELETE})

@@ -3,10 +3,11 @@
 -- KEYS  epoch, then per row: entry, lease
 -- ARGV  token, least life of the epoch in ms,
 --       then per row: nonce, life in ms, fresh for ms, kind and body ('V' fingerprint(8) payload, or 'N')
--- Returns per row: 1 stored, 0 refused
+-- Returns per row: 1 stored, 0 refused, 2 stored under an epoch that is gone
 --
 -- Ends: between the reader's SELECT and this fill another process may have committed. Its intent deleted the lease, so
--- the row that was read before that COMMIT is refused.
+-- the row that was read before that COMMIT is refused. A write to the whole model leaves the lease and takes the epoch:
+-- what is stored then is never served, and must not be shared with readers that began after that COMMIT.
 
 local token, epoch_ms = ARGV[1], tonumber(ARGV[2])
 local now = now_ms()
@@ -25,7 +26,7 @@ for row = 1, (#KEYS - 1) / 2 do
     redis.call('SET', entry_key, head .. string.sub(body, 2), 'PX', life_ms)
     redis.call('DEL', lease_key)
     extend = extend or filled_under == nonce
-    replies[row] = 1
+    replies[row] = filled_under == nonce and 1 or 2
   end
 end
 if extend and redis.call('PTTL', KEYS[1]) < epoch_ms then redis.call('PEXPIRE', KEYS[1], epoch_ms) end

@@ -57,7 +57,7 @@ class TestOneRoundTrip:
     def test_a_read_of_many_rows(self) -> None:
         first = [b"epoch", *[b"entry"] * KEYS_PER_MGET]
         store, pool = make_store([first, [b"next epoch", b"last"]])
-        seen = store.read(SPACE, idents(KEYS_PER_MGET + 1))
+        seen = [one for rows in store.read(SPACE, idents(KEYS_PER_MGET + 1)) for one in rows.each()]
         assert [len(command) for command in pool.sent[0]] == [KEYS_PER_MGET + 2, 3]
         assert (seen[0].epoch, seen[-1].epoch, seen[-1].entry) == (b"epoch", b"next epoch", b"last")
         assert {one.run for one in seen} == {RUN}
