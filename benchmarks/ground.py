@@ -1,0 +1,114 @@
+"""What all subjects stand on: equal rows with us and without us, and a plain client of the same Valkey."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.db.models import Manager
+from redis import Redis
+
+from benchmarks.models import Bare, Columns, Kept
+from benchmarks.servers import POSTGRESQL, SQLITE, WITHOUT_US, Where
+from django_cacheaside.orm import runtime
+from django_cacheaside.orm.registry import registry
+
+ROWS = 1000
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Shared by the subjects; each leaves the rows as many as they were.
+
+    Args:
+        client: redis-py with its defaults, on the same socket as ours: the floor's.
+        pks: All primary keys, shuffled.
+    """
+
+    client: Redis
+    pks: Sequence[int]
+
+    @property
+    def batch(self) -> list[int]:
+        """The primary keys of a batch."""
+        return list(self.pks[:BATCH])
+
+    def keys(self, pks: Sequence[int], alias: str = SQLITE) -> list[str]:
+        """The keys of the entries of rows."""
+        space = runtime.current().place(registry.for_model(Kept), connections[alias]).space
+        return [space.entry(str(pk)) for pk in pks]
+
+    def epoch(self, alias: str = SQLITE) -> str:
+        """The key of the model's epoch."""
+        return runtime.current().place(registry.for_model(Kept), connections[alias]).space.epoch
+
+    def close(self) -> None:
+        """Hang up, before the servers end."""
+        connections.close_all()
+        runtime.reset()
+        self.client.close()
+
+
+def prepare(where: Where, *, seed: int) -> Ground:
+    """Make the tables and their rows; 0.5 s."""
+    connection_created.connect(_take_us_off)  # after ours: receivers are called in the order in which they came
+    rng = random.Random(seed)
+    values = [_values(rng) for _ in range(ROWS)]
+    for alias in (SQLITE, POSTGRESQL):
+        for model, its_alias in ((Kept, alias), (Bare, WITHOUT_US[alias])):
+            with connections[its_alias].schema_editor() as editor:
+                editor.create_model(model)
+            bare(model, its_alias).bulk_create([model(pk=pk, **row) for pk, row in enumerate(values, 1)])
+            with connections[its_alias].cursor() as cursor:
+                cursor.execute("ANALYZE")
+    gc.collect()
+    gc.freeze()  # a collection during a round shall not walk through all of Django
+    return Ground(Redis.from_url(where.valkey_url), rng.sample(range(1, ROWS + 1), ROWS))
+
+
+def bare(model: type[Columns], alias: str) -> Manager[Any]:
+    """``objects`` of a database, without the time that ``using()`` takes at each call."""
+    return model._default_manager.db_manager(alias)
+
+
+def _values(rng: random.Random) -> dict[str, Any]:
+    at = dt.datetime(2025, 1, 1, tzinfo=dt.timezone.utc) + dt.timedelta(microseconds=rng.randrange(10**13))
+    words = [rng.choice(("lamp", "chair", "blue", "Öl", "steel", "small", "garden", "№ 5")) for _ in range(12)]
+    return {
+        "sku": f"SKU-{rng.randrange(10**9):09}",
+        "name": " ".join(words[:5]),
+        "note": rng.choice((None, " ".join(words))),
+        "stock": rng.randrange(1000),
+        "rank": rng.choice((None, rng.randrange(100))),
+        "is_active": rng.random() < 0.9,
+        "price": Decimal(rng.randrange(10**6)).scaleb(-2),
+        "created_at": at,
+        "updated_at": rng.choice((None, at + dt.timedelta(hours=rng.randrange(1000)))),
+        "released_on": rng.choice((None, at.date())),
+        "code": uuid.UUID(int=rng.getrandbits(128), version=4),
+    }
+
+
+def _take_us_off(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Leave nothing of ours on a connection that shall be Django's alone."""
+    if connection.alias in WITHOUT_US.values():
+        connection.execute_wrappers[:] = [one for one in connection.execute_wrappers if not _is_ours(one)]
+        for name, value in list(vars(connection).items()):
+            if _is_ours(value):
+                delattr(connection, name)
+
+
+def _is_ours(value: Any) -> bool:
+    """Does its code stand in our package? ``functools.wraps`` hides that from ``__module__``, not from its globals."""
+    module: str = getattr(value, "__globals__", {}).get("__name__") or type(value).__module__
+    return module.startswith("django_cacheaside.")
