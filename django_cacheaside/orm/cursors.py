@@ -1,9 +1,9 @@
-"""COPY, procedures and scripts: what a cursor can do past the execute wrappers."""
+"""COPY, streams, procedures and scripts: what a cursor can do past the execute wrappers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -49,7 +49,7 @@ def _scripts_watched(connection: BaseDatabaseWrapper, make: Make) -> Make:
 
 
 def _copy_and_procedures_watched(connection: BaseDatabaseWrapper, make: Make) -> Make:
-    """A procedure may write anything; COPY passes its rows by the execute wrappers."""
+    """A procedure may write anything; COPY and psycopg's ``stream`` pass by the execute wrappers."""
 
     @wraps(make)
     def make_watched(raw: Any) -> CursorWrapper:
@@ -63,18 +63,39 @@ def _copy_and_procedures_watched(connection: BaseDatabaseWrapper, make: Make) ->
 
         @contextmanager
         def watched_copy(statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-            net = net_of(connection)
-            plan = net.plan(statement)
-            # its rows are in the database when the block ends: only a COMMIT after that is ours to work around
-            with transaction.atomic(using=connection.alias) if plan.is_write else nullcontext():
-                if plan.is_write:
-                    net.write(plan, (), lambda: None, many=False, cursor=None)
-                with raw.copy(statement, *args, **kwargs) as copying:
-                    yield copying
+            with _noted(connection, statement), raw.copy(statement, *args, **kwargs) as copying:
+                yield copying
+
+        def watched_stream(statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            with _noted(connection, statement):
+                yield from raw.stream(statement, *args, **kwargs)
+
+        def watched_copy_expert(statement: Any, *args: Any, **kwargs: Any) -> Any:
+            with _noted(connection, statement):
+                return raw.copy_expert(statement, *args, **kwargs)
+
+        def watched_copy_from(file: Any, table: str, *args: Any, **kwargs: Any) -> Any:
+            with _noted(connection, f"COPY {table} FROM STDIN"):
+                return raw.copy_from(file, table, *args, **kwargs)
 
         cursor.callproc = watched_callproc
-        if hasattr(raw, "copy"):
-            cursor.copy = watched_copy
+        if hasattr(raw, "copy"):  # psycopg 3
+            cursor.copy, cursor.stream = watched_copy, watched_stream
+        if hasattr(raw, "copy_expert"):  # psycopg 2
+            cursor.copy_expert, cursor.copy_from = watched_copy_expert, watched_copy_from
         return cursor  # type: ignore[no-any-return]
 
     return make_watched
+
+
+@contextmanager
+def _noted(connection: BaseDatabaseWrapper, statement: Any) -> Iterator[None]:
+    """Note what a statement writes. Its rows are in the database when the block ends, and COMMIT comes after that."""
+    net = net_of(connection)
+    plan = net.plan(statement)
+    if not plan.is_write:
+        yield
+        return
+    with transaction.atomic(using=connection.alias):
+        net.write(plan, (), lambda: None, many=False, cursor=None)
+        yield

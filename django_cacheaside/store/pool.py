@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hiredis import pack_command
@@ -22,6 +22,9 @@ from redis.retry import Retry
 from django_cacheaside.store.envelope import RUN_SIZE
 
 Command = tuple[Any, ...]
+
+BYTES_PER_SEND = 65_536
+"""Bytes after which a pipeline is cut into another send."""
 
 
 class Link:
@@ -59,7 +62,7 @@ class Link:
         connection = self._connection
         replies: list[Any] = []
         try:
-            connection.send_packed_command([b"".join(map(pack_command, commands))], check_health=False)
+            connection.send_packed_command(_pieces(commands), check_health=False)
             for _ in commands:
                 try:
                     replies.append(connection.read_response())
@@ -198,6 +201,21 @@ class Pool:
             else:
                 self.give(link)
                 return link.run, reply
+
+
+def _pieces(commands: Sequence[Command]) -> Iterator[bytes]:
+    """The commands packed, in pieces: the time-out of a send holds for all that is sent at once."""
+    piece: list[bytes] = []
+    size = 0
+    for command in commands:
+        packed = pack_command(command)
+        piece.append(packed)
+        size += len(packed)
+        if size >= BYTES_PER_SEND:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)
 
 
 def _run_of(info: Any) -> bytes:

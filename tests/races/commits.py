@@ -548,6 +548,24 @@ def copy_from(stage: Stage) -> None:
     everybody_sees(stage, ABSENT, 1)
 
 
+@race(mutants.cursors_unwatched)
+def stream(stage: Stage) -> None:
+    """psycopg's ``stream`` passes them by as well, and may write."""
+    pk = make()
+    warm(stage, pk)
+    write = "UPDATE app_product SET version = version + 1 WHERE id = %s RETURNING id"
+
+    def run() -> None:
+        with connection.cursor() as cursor:
+            assert [row[0] for row in cursor.stream(write, [pk])] == [pk]
+
+    writer = stage.begin(run, hold_at=["after-commit"])
+    writer.is_held()
+    everybody_sees(stage, pk, 1)
+    writer.finish()
+    everybody_sees(stage, pk, 1)
+
+
 @race(mutants.nobody_listens, mutants.no_intents)
 def truncate(stage: Stage) -> None:
     """TRUNCATE takes every row of the table, and those that refer to it."""
