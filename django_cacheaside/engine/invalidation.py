@@ -118,6 +118,7 @@ class Invalidator:
         finally:  # an interrupt leaves its debt behind too
             if not is_told:
                 self._owe(ticket.writes, not_before_s=0.0)
+                self.breaker.open("an invalidation was not delivered")
             if not ticket.is_placed:
                 self._let_go()
 
@@ -140,14 +141,14 @@ class Invalidator:
                 older = self._owed.get(space)
                 self._owed[space] = _Debt(max(older.not_before_s, not_before_s) if older else not_before_s)
 
-    def flush(self, spaces: list[KeySpace]) -> None:
-        """Drop all values of models now, or as soon as the server answers. One round trip."""
-        writes = Writes()
-        for space in spaces:
-            writes.add_model(space)
+    def invalidate(self, writes: Writes) -> None:
+        """Drop what was written by somebody who did not announce it: now, or as soon as the server answers.
+
+        One round trip. Open commits of others stay announced.
+        """
         if self.breaker.lets_through():
             try:
-                self._store.flush(spaces)
+                self._store.release(writes, new_token())
             except StoreUnavailableError as error:
                 self.breaker.open(error)
             else:

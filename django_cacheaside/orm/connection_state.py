@@ -80,7 +80,7 @@ def has_unfinished_cursor(state: ConnectionState) -> bool:
 
 def _may_be_unfinished(cursor: CursorWrapper) -> bool:
     """sqlite3 doesn't tell; but a cursor refers to its statement until that is exhausted or closed."""
-    raw = cursor.cursor
+    raw = getattr(cursor.cursor, "driver_cursor", cursor.cursor)  # of a cursor whose rows are given once more
     if not isinstance(raw, sqlite3.Cursor):
         return True
     return any(type(referent).__name__ == "Statement" for referent in gc.get_referents(raw))

@@ -17,6 +17,7 @@ from django_cacheaside.orm.databases import may_serve
 from django_cacheaside.orm.instances import Build, instance_builder
 from django_cacheaside.orm.registry import registry
 from django_cacheaside.orm.rows import RowSource
+from django_cacheaside.orm.switch import is_disabled
 from django_cacheaside.store.writes import Writes
 
 M = TypeVar("M", bound=Model)
@@ -79,7 +80,7 @@ def begin_reading(model: type[M], alias: str | None) -> Reading[M] | None:
     elif not may_serve(alias, model):
         return None
     current = runtime.current()
-    if not current.settings.ENABLED:
+    if not current.settings.ENABLED or is_disabled():
         return None
     connection = connections[alias]
     state = state_of(connection)

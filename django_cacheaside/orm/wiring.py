@@ -19,6 +19,7 @@ from django_cacheaside.orm.mixin import CacheAsideMixin
 from django_cacheaside.orm.net.wrapper import Net, forget_plans
 from django_cacheaside.orm.receivers import connect_receivers
 from django_cacheaside.orm.registry import registry
+from django_cacheaside.store.writes import Writes
 
 
 def wire() -> None:
@@ -65,10 +66,9 @@ def _connected(connection: BaseDatabaseWrapper, **_: Any) -> None:
 def _migrated(sender: AppConfig, using: str, **_: Any) -> None:
     """A migration may have changed the columns, or the rows by statements that nobody saw: drop the app's values."""
     current = runtime.current()
-    spaces = [
-        current.place(registration, connections[using]).space
-        for registration in registry
-        if registration.model._meta.app_label == sender.label
-    ]
-    if spaces:
-        current.invalidator.flush(spaces)
+    writes = Writes()
+    for registration in registry:
+        if registration.model._meta.app_label == sender.label:
+            writes.add_model(current.place(registration, connections[using]).space)
+    if writes:
+        current.invalidator.invalidate(writes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection, models
 from django.test.utils import isolate_apps
 
@@ -54,7 +54,7 @@ class TestReadme:
             if line.startswith("await "):
                 names: dict[str, Any] = {"Lamp": lamp}
                 exec(f"async def read():\n    return {line}", names)
-                assert asyncio.run(names["read"]()).name == "floor"
+                assert async_to_sync(names["read"])().name == "floor"
             else:
                 exec(line, {"Lamp": lamp})
         assert lamp.cached.get(pk=1).price == 8
