@@ -98,7 +98,7 @@ for name in WRITES:
         interrupted(name, "after-intent", interrupt, 0, mutants.interrupts_swallowed)
         if name != "autocommit":
             interrupted(name, "before-commit", interrupt, 0, mutants.interrupts_swallowed)
-        interrupted(name, "after-commit", interrupt, 1, mutants.no_intents)
+        interrupted(name, "after-commit", interrupt, 1, mutants.nothing_outlasts_an_interrupt)
 
 
 @race(mutants.interrupts_swallowed)

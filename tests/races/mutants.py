@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from django_cacheaside.engine import fetch, flight, invalidation, lead
+from django_cacheaside.engine import breaker, fetch, flight, invalidation, lead
 from django_cacheaside.failpoints import reach
 from django_cacheaside.orm import access, commit_work, reading, receivers, wiring
 from django_cacheaside.orm.net import wrapper
@@ -106,6 +106,14 @@ def fill_under_dead_epoch_counts(patch: Patch) -> None:
 def no_intents(patch: Patch) -> None:
     """Invalidate after the COMMIT only."""
     patch.setattr(invalidation.Invalidator, "_place", lambda self, ticket: setattr(ticket, "is_placed", True))
+
+
+@mutant
+def nothing_outlasts_an_interrupt(patch: Patch) -> None:
+    """Neither intents that run out by themselves, nor a debt."""
+    patch.setattr(invalidation.Invalidator, "_place", lambda self, ticket: setattr(ticket, "is_placed", True))
+    patch.setattr(invalidation.Invalidator, "_owe", lambda self, writes, *, not_before_s: None)
+    patch.setattr(breaker.Breaker, "open", lambda self, reason: None)
 
 
 @mutant
