@@ -62,7 +62,7 @@ class Link:
         connection = self._connection
         replies: list[Any] = []
         try:
-            connection.send_packed_command(_pieces(commands), check_health=False)
+            connection.send_packed_command(list(_pieces(commands)), check_health=False)
             for _ in commands:
                 try:
                     replies.append(connection.read_response())
