@@ -65,7 +65,9 @@ def state_of(connection: BaseDatabaseWrapper) -> ConnectionState:
 
 
 def is_in_transaction(connection: BaseDatabaseWrapper, state: ConnectionState) -> bool:
-    """Is what a statement does undone by a rollback to come?"""
+    """Is what a statement does undone by a rollback to come? Before it connects, Django knows of no autocommit yet."""
+    if connection.connection is None:
+        return connection.in_atomic_block
     return connection.in_atomic_block or state.is_in_raw_transaction or not connection.autocommit
 
 

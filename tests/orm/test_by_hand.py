@@ -69,6 +69,19 @@ class TestInvalidate:
             assert names(db_alias, warm) == ["new", "new"]
         assert elsewhere(names, db_alias, warm) == ["new", "new"]
 
+    def test_needs_no_open_connection(
+        self, db_alias: str, warm: list[int], behind_django: Behind, elsewhere: Any
+    ) -> None:
+        """A process that has not connected yet, such as a command, must not wait for a COMMIT that never comes."""
+        behind_django("new")
+
+        def by_another() -> None:
+            connections[db_alias].close()
+            invalidate(Product, *warm, using=db_alias)
+
+        elsewhere(by_another)
+        assert names(db_alias, warm) == ["new", "new"]
+
     def test_of_a_model_that_is_not_cached_names_those_that_are(self) -> None:
         with pytest.raises(LookupError, match=r"app\.Plain is not a cached model\. Cached models: .*app\.Product"):
             invalidate(Plain)
