@@ -1,6 +1,6 @@
 """Cache-aside for Django models on Redis or Valkey: no reader ever sees a row older than the newest commit.
 
-    from django_cacheaside import disabled, invalidate
+    from django_cacheaside import cached, disabled, invalidate, register
 
 The names are loaded at their first use, so that this can be imported before settings and models exist.
 """
@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django_cacheaside.orm.invalidate import invalidate
+    from django_cacheaside.orm.register import cached, register
     from django_cacheaside.orm.switch import disabled
 
 __version__ = "0.1.0.dev0"
-__all__ = ["disabled", "invalidate"]
+__all__ = ["cached", "disabled", "invalidate", "register"]
 
-_HOMES = {"disabled": "orm.switch", "invalidate": "orm.invalidate"}
+_HOMES = {
+    "cached": "orm.register",
+    "disabled": "orm.switch",
+    "invalidate": "orm.invalidate",
+    "register": "orm.register",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@
     E012   the cache alias spreads its keys over servers in the client
     W013   the cache alias reads from replicas
     W014   INTENT is shorter than a time-out under which a statement or a COMMIT may still succeed
-    W020   a cached model's default manager is not ours
+    W020   the default manager of a model with the mixin is not ours
     W021   a cached model's primary key is of a kind that is not cached, or composite
     W030   the server may evict intents, or refuse them when it is full    (check --deploy)
     W031   the server does not answer                                      (check --deploy)
@@ -33,6 +33,7 @@ from django_cacheaside import conf
 from django_cacheaside.exceptions import StoreUnavailableError
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.managers import CacheAsideQuerySet
+from django_cacheaside.orm.mixin import CacheAsideMixin
 from django_cacheaside.orm.primary_key import primary_key
 from django_cacheaside.orm.registry import registry
 
@@ -172,6 +173,8 @@ def _write_limits() -> Iterator[tuple[str, str, float]]:
 
 
 def _manager_messages(model: type[Model]) -> Iterator[CheckMessage]:
+    if not issubclass(model, CacheAsideMixin):
+        return  # registered, because it can't be edited
     queryset_class = getattr(model._default_manager, "_queryset_class", QuerySet)
     if not issubclass(queryset_class, CacheAsideQuerySet):
         yield Caution(

@@ -1,6 +1,7 @@
 """Model instances from column values, as ``from_db`` makes them.
 
-Where nothing of the model overrides how it is built, its ``__dict__`` is set directly: a fifth of the time.
+Where nothing of the model overrides how it is built, its ``__dict__`` is set directly: a fifth of the time. A column
+that is not among the values is deferred, which to Django means: its attname is not in ``__dict__``.
 """
 
 from __future__ import annotations
@@ -70,6 +71,5 @@ def _is_built_plainly(model: type[Model], attnames: Sequence[str]) -> bool:
             getattr_static(model, name, None) is getattr_static(Model, name, None)
             for name in ("__init__", "__new__", "__setattr__")
         )
-        and len(attnames) == len(model._meta.concrete_fields)
         and all(type(getattr_static(model, attname)) in _PASSIVE for attname in attnames)
     )

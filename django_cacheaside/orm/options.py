@@ -1,4 +1,4 @@
-"""``class CacheAside`` inside a model: its policy, as ``Meta`` is its options."""
+"""The policy of a cached model: its ``class CacheAside``, as ``Meta`` is its options, or what ``register`` is given."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from django.db.models import Model
 from django_cacheaside.conf import DURATIONS, Duration, Settings, duration_problem, nearest, seconds
 from django_cacheaside.engine.policy import Policy
 
-OPTIONS = ("ttl", "jitter", "negative_ttl")
+OPTIONS = ("ttl", "jitter", "negative_ttl", "exclude")
+
+_USER_BASE = "django.contrib.auth.base_user.AbstractBaseUser"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """What a model declares for itself; None where the settings decide. Durations in seconds."""
+    """What a model declares for itself; None where the settings decide. Durations in seconds.
+
+    Args:
+        exclude: The attnames of the columns that are not stored in Redis; deferred on served instances.
+    """
 
     ttl: float | None = None
     jitter: float | None = None
     negative_ttl: float | None = None
+    exclude: frozenset[str] = frozenset()
 
     def policy(self, settings: Settings) -> Policy:
         """The durations that hold for the model."""
@@ -39,17 +46,31 @@ class ModelOptions:
 
 
 def read_options(model: type[Model]) -> ModelOptions:
-    """The options of a model, inherited ones included.
+    """The options of a model's ``class CacheAside``, inherited ones included.
 
     Raises:
         ImproperlyConfigured: An option is unknown or out of its range.
     """
     declared = declared_options(getattr(model, "CacheAside", None))
-    where = f"{model._meta.label}.CacheAside"
+    return checked_options(model, declared, where=f"{model._meta.label}.CacheAside")
+
+
+def checked_options(model: type[Model], declared: Mapping[str, Any], *, where: str) -> ModelOptions:
+    """The options that were declared for a model.
+
+    Args:
+        where: They stand, as an error shall say it.
+
+    Raises:
+        ImproperlyConfigured: An option is unknown or out of its range, or ``exclude`` names no column that can be left
+            out.
+    """
     chosen: dict[str, float] = {}
     for name, value in declared.items():
         if name not in OPTIONS:
             raise ImproperlyConfigured(f"{where} has no option {name!r}. {nearest(name, OPTIONS)}")
+        if name == "exclude":
+            continue
         allowed = Duration(0, 1) if name == "jitter" else DURATIONS[name.upper()]
         wrong = duration_problem(name, value, allowed)
         if wrong:
@@ -57,7 +78,8 @@ def read_options(model: type[Model]) -> ModelOptions:
         number = seconds(value)
         assert number is not None
         chosen[name] = number
-    return ModelOptions(**chosen)
+    exclude = _excluded(model, declared["exclude"], where) if "exclude" in declared else _excluded_by_default(model)
+    return ModelOptions(**chosen, exclude=exclude)
 
 
 def declared_options(options: type | None) -> Mapping[str, Any]:
@@ -67,3 +89,36 @@ def declared_options(options: type | None) -> Mapping[str, Any]:
         if base is not object:
             found.update((name, value) for name, value in vars(base).items() if not name.startswith("_"))
     return found
+
+
+def inherits(model: type[Model], base: str) -> bool:
+    """Is a class of this dotted path among the bases of a model?
+
+    By name: an ``apps.py`` may import who asks, and no model can be imported as early as that.
+    """
+    return any(f"{one.__module__}.{one.__qualname__}" == base for one in model.__mro__)
+
+
+def _excluded(model: type[Model], names: object, where: str) -> frozenset[str]:
+    if not isinstance(names, (list, tuple, set, frozenset)) or not all(isinstance(name, str) for name in names):
+        raise ImproperlyConfigured(f"{where}: exclude is {names!r}; it takes a list of field names.")
+    fields = model._meta.concrete_fields
+    needed = {field.attname for field in fields if field.primary_key}
+    needed.update(field.attname for field in model._meta.pk_fields)
+    by_name = {name: field.attname for field in fields for name in (field.attname, field.name)}
+    excluded = set()
+    for name in names:
+        if name == "pk" or by_name.get(name) in needed:
+            raise ImproperlyConfigured(f"{where}: exclude names {name!r}, the primary key, by which hits are checked.")
+        if name not in by_name:
+            near = nearest(name, tuple(field.name for field in fields if field.attname not in needed))
+            raise ImproperlyConfigured(f"{where}: exclude names {name!r}, no column of {model._meta.label}. {near}")
+        excluded.add(by_name[name])
+    return frozenset(excluded)
+
+
+def _excluded_by_default(model: type[Model]) -> frozenset[str]:
+    """The password's hash of a user, whoever declares the model."""
+    if not inherits(model, _USER_BASE):
+        return frozenset()
+    return frozenset(field.attname for field in model._meta.concrete_fields if field.name == "password")

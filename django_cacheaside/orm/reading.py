@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop as get_running_loop  # Django's check by itself takes 0.6 µs of a hit
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from django.db import connections, router
 from django.db.models import Model
+from django.utils.asyncio import async_unsafe
 
 from django_cacheaside.engine.fetch import Access
 from django_cacheaside.engine.source import MISSING, Missing
@@ -14,15 +16,13 @@ from django_cacheaside.orm import runtime
 from django_cacheaside.orm.access import access_of
 from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.databases import may_serve
-from django_cacheaside.orm.instances import Build, instance_builder
+from django_cacheaside.orm.instances import instance_builder
 from django_cacheaside.orm.registry import registry
 from django_cacheaside.orm.rows import RowSource
 from django_cacheaside.orm.switch import is_disabled
 from django_cacheaside.store.writes import Writes
 
 M = TypeVar("M", bound=Model)
-
-_builders: dict[type[Model], Build] = {}
 
 
 class Reading(Generic[M]):
@@ -63,10 +63,18 @@ class Reading(Generic[M]):
         return dict(zip(found, self._build(found.values()), strict=True))
 
     def _build(self, rows: Iterable[Any]) -> list[Any]:
-        build = _builders.get(self._model)
+        source = self._source
+        build = source.builders.get(self._model)
         if build is None:
-            build = _builders[self._model] = instance_builder(self._model, self._source.attnames)
-        return build(self._source.alias, rows)
+            build = source.builders[self._model] = instance_builder(self._model, source.attnames)
+        return build(source.alias, rows)
+
+
+@async_unsafe(
+    "You cannot read the cache or the database from an async context: use aget(), ain_bulk() or sync_to_async."
+)
+def refuse_event_loop() -> None:
+    """As Django does for the database: a hit would block the event loop as well."""
 
 
 def begin_reading(model: type[M], alias: str | None) -> Reading[M] | None:
@@ -75,6 +83,8 @@ def begin_reading(model: type[M], alias: str | None) -> Reading[M] | None:
     Args:
         alias: What ``using()`` named; None for the router's choice for writes. A replica's alias is read as it is.
     """
+    if get_running_loop() is not None:
+        refuse_event_loop()
     if alias is None:
         alias = router.db_for_write(model)
     elif not may_serve(alias, model):

@@ -77,14 +77,17 @@ class Registry:
         self.generation = 0
         """Counts the additions, so that what was derived from the registry can tell that it is out of date."""
 
-    def add(self, model: type[Model]) -> Registration:
+    def add(self, model: type[Model], options: ModelOptions | None = None) -> Registration:
         """Make a model a cached one.
+
+        Args:
+            options: None for those of its ``class CacheAside``.
 
         Raises:
             ImproperlyConfigured: Its options are wrong.
         """
         concrete = model._meta.concrete_model or model
-        registration = Registration(concrete, read_options(concrete))
+        registration = Registration(concrete, read_options(concrete) if options is None else options)
         self._registrations[concrete] = registration
         self.generation += 1
         return registration
@@ -112,7 +115,11 @@ class Registry:
     def listing(self) -> str:
         """The cached models in one sentence."""
         labels = sorted(registration.model._meta.label for registration in self)
-        return f"Cached models: {', '.join(labels)}." if labels else "No model is cached yet: mix in CacheAsideMixin."
+        return (
+            f"Cached models: {', '.join(labels)}."
+            if labels
+            else "No model is cached yet: mix in CacheAsideMixin, or register() it."
+        )
 
     def by_label(self, label: str) -> list[Registration]:
         """The cached models that ``app_label`` or ``app_label.Model`` names, in the order of their names.

@@ -14,6 +14,7 @@ from django_cacheaside.engine.source import Source
 from django_cacheaside.exceptions import UncacheableRowError, UndecodableEntryError
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.orm.codec import RowCodec, row_codec
+from django_cacheaside.orm.instances import Build
 from django_cacheaside.orm.primary_key import PrimaryKey
 from django_cacheaside.orm.registry import Registration
 
@@ -44,9 +45,13 @@ class RowSource(Source[Any, Row]):
         self.key = key
         self.ident = key.ident
         self.alias = connection.alias
-        self.attnames = tuple(field.attname for field in model._meta.concrete_fields)
+        excluded = registration.options.exclude
+        fields = [field for field in model._meta.concrete_fields if field.attname not in excluded]
+        self.attnames = tuple(field.attname for field in fields)
+        self.builders: dict[type[Model], Build] = {}
+        """How instances are made of the rows, by class: the model, or a proxy of it."""
         self._model = model
-        self._codec: RowCodec = row_codec(model._meta.concrete_fields, connection, use_tz=use_tz)
+        self._codec: RowCodec = row_codec(fields, connection, use_tz=use_tz)
         self._pk_at = self.attnames.index(model._meta.pk.attname)
         self._select: _Select | None = None
 
@@ -76,7 +81,7 @@ class RowSource(Source[Any, Row]):
 
 
 class _Select:
-    """``SELECT every column … WHERE pk IN (…)``, compiled once.
+    """``SELECT every kept column … WHERE pk IN (…)``, compiled once.
 
     Compiling costs the ORM ten times what SQLite takes to answer.
     """

@@ -18,6 +18,7 @@ from django_cacheaside.orm.cursors import watch_cursors
 from django_cacheaside.orm.mixin import CacheAsideMixin
 from django_cacheaside.orm.net.wrapper import Net, forget_plans
 from django_cacheaside.orm.receivers import connect_receivers
+from django_cacheaside.orm.register import take_up_waiting
 from django_cacheaside.orm.registry import registry
 from django_cacheaside.store.writes import Writes
 
@@ -28,6 +29,7 @@ def wire() -> None:
     Raises:
         ImproperlyConfigured: A model's ``class CacheAside`` is wrong.
     """
+    take_up_waiting()
     for model in apps.get_models(include_auto_created=True, include_swapped=True):
         _register(model)
     class_prepared.connect(_prepared, dispatch_uid="django_cacheaside")
@@ -48,7 +50,8 @@ def work_around(connection: BaseDatabaseWrapper) -> None:
 
 def _register(model: type[Model]) -> None:
     if issubclass(model, CacheAsideMixin) and not model._meta.abstract:
-        registry.add(model)
+        if registry.get(model) is None:  # by a proxy of it, or by register()
+            registry.add(model)
         connect_receivers(model)
     forget_plans()  # a table may have a new reader, or a new reference
 

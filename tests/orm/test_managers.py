@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections, models, transaction
 from django.db.models import F, Model, QuerySet, Value
 from django.db.models.fields.files import FieldFile
@@ -402,6 +403,17 @@ class TestAsync:
             assert run(cached.aget, pk=item.pk).name == "new"
             assert run(cached.ain_bulk, [item.pk])[item.pk].name == "new"
 
+    @pytest.mark.parametrize("read", ["get", "in_bulk"])
+    def test_a_read_that_blocks_is_refused_in_an_event_loop(self, item: Item, cached: Any, read: str) -> None:
+        """As every read of Django's: it would stop the loop for the round trip, and on a miss for the database."""
+        hit(cached, pk=item.pk)
+
+        async def block() -> Any:
+            return cached.get(pk=item.pk) if read == "get" else cached.in_bulk([item.pk])
+
+        with pytest.raises(SynchronousOnlyOperation, match=r"aget\(\)"):
+            async_to_sync(block)()
+
     def test_reads_at_once_in_one_loop(self, db_alias: str, item: Item, elsewhere: Elsewhere) -> None:
         """In a loop of its own, in a thread of its own."""
 
@@ -415,10 +427,12 @@ class TestAsync:
 
 
 class TestManagers:
-    @pytest.mark.parametrize("ours", [CacheAsideManager, CachedManager])
-    def test_have_no_public_method_of_their_own(self, ours: type[Any]) -> None:
+    @pytest.mark.parametrize(("ours", "own"), [(CacheAsideManager, set()), (CachedManager, {"prefetch", "aprefetch"})])
+    def test_have_no_public_method_of_their_own(self, ours: type[Any], own: set[str]) -> None:
+        """The default manager least of all."""
         public = {attribute for attribute in dir(ours) if not attribute.startswith("_")}
-        assert public == {attribute for attribute in dir(models.Manager) if not attribute.startswith("_")}
+        assert public - own == {attribute for attribute in dir(models.Manager) if not attribute.startswith("_")}
+        assert own <= public
 
     def test_objects_is_the_default(self) -> None:
         assert type(Item._default_manager) is CacheAsideManager
