@@ -1,8 +1,9 @@
 """``Model.cached`` and ``Model.objects``.
 
-``cached`` serves ``get(pk=…)`` and ``in_bulk(ids)``, their ``a…`` twins and ``using()``. Whatever else a queryset can
-do keeps Django's meaning and goes to the database, and so does a lookup whose meaning is Django's to say (a primary
-key of another type, None, an expression).
+``cached`` serves ``get(pk=…)`` and ``in_bulk(ids)``, their ``a…`` twins and ``using()``; and with it ``order.product``,
+where ``Product`` says ``base_manager_name = "cached"``. Whatever else a queryset can do keeps Django's meaning and goes
+to the database, and so does a lookup whose meaning is Django's to say (a primary key of another type, None, an
+expression).
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from collections.abc import Callable, Iterable
 from functools import cache, wraps
 from typing import Any, TypeVar
 
-from django.db.models import Manager, Model, QuerySet
+import django
+from asgiref.sync import sync_to_async
+from django.db import router
+from django.db.models import Manager, Model, Prefetch, Q, QuerySet
 
 from django_cacheaside.engine.source import Missing
+from django_cacheaside.orm.peers import BY_ITSELF, give_fetch_mode
+from django_cacheaside.orm.prefetch import prefetch
 from django_cacheaside.orm.reading import begin_reading
 
 M = TypeVar("M", bound=Model)
@@ -33,14 +39,16 @@ class CachedQuerySet(CacheAsideQuerySet[M]):
     """The queryset of ``cached``: whole rows by primary key are served from the cache."""
 
     _db: str | None
+    _hints: dict[str, Any]
     _is_whole = False
     """True from the manager until the queryset is narrowed: the row of a primary key is its row, and all of it."""
 
     @documented_by(QuerySet.get)
     def get(self, *args: Any, **kwargs: Any) -> M:
-        if self._is_whole and not args:
-            found = served(self.model, self._db, kwargs)
+        if self._is_whole:
+            found = served(self.model, alias_of(self), _condition(args, kwargs))
             if found is not None:
+                give_fetch_mode((found,), getattr(self, "_fetch_mode", BY_ITSELF))
                 return found
         return super().get(*args, **kwargs)
 
@@ -48,9 +56,10 @@ class CachedQuerySet(CacheAsideQuerySet[M]):
     def in_bulk(self, id_list: Iterable[Any] | None = None, *, field_name: str = "pk") -> dict[Any, M]:
         if self._is_whole and id_list is not None and field_name in ("pk", self.model._meta.pk.name):
             id_list = list(id_list)
-            reading = begin_reading(self.model, self._db)
+            reading = begin_reading(self.model, alias_of(self))
             found = None if reading is None else reading.many(id_list)
             if found is not None:
+                give_fetch_mode(found.values(), getattr(self, "_fetch_mode", BY_ITSELF))
                 return found
         return super().in_bulk(id_list, field_name=field_name)
 
@@ -61,6 +70,12 @@ class CachedQuerySet(CacheAsideQuerySet[M]):
     @documented_by(QuerySet.all)
     def all(self) -> CachedQuerySet[M]:
         return self._as_whole_as_this(super().all())
+
+    if django.VERSION >= (6, 1):
+
+        @documented_by(QuerySet.fetch_mode)
+        def fetch_mode(self, fetch_mode: Any) -> CachedQuerySet[M]:
+            return self._as_whole_as_this(super().fetch_mode(fetch_mode))
 
     def _chain(self) -> CachedQuerySet[M]:
         chained: CachedQuerySet[M] = super()._chain()  # type: ignore[misc]  # not in the stubs
@@ -93,10 +108,48 @@ class CachedManager(Manager.from_queryset(CachedQuerySet)):  # type: ignore[misc
             and type(self).get_queryset is CachedManager.get_queryset
             and self._queryset_class.get is CachedQuerySet.get
         ):
-            found = served(self.model, self._db, kwargs)
+            found = served(self.model, alias_of(self), kwargs)
             if found is not None:
                 return found
         return self.get_queryset().get(*args, **kwargs)
+
+    def prefetch(self, instances: Iterable[Model], *lookups: str | Prefetch[Any]) -> None:
+        """Fill relations of instances through the cache: ``Product.cached.prefetch(products, "category__parent")``.
+
+        As ``prefetch_related_objects``, each row from the database of the instance that refers to it. One round trip
+        for each model on each level if all its rows are hits, else three.
+        """
+        prefetch(self.model, instances, *lookups)
+
+    async def aprefetch(self, instances: Iterable[Model], *lookups: str | Prefetch[Any]) -> None:
+        """``prefetch`` for coroutines."""
+        await sync_to_async(self.prefetch)(instances, *lookups)
+
+
+def alias_of(rows: Any) -> str | None:
+    """The database that a manager or queryset reads, by ``using()`` or by its hints; None for the router's choice.
+
+    ``order.product`` hints at the order: its product is in the order's database.
+    """
+    if rows._db is None and rows._hints:
+        return router.db_for_write(rows.model, **rows._hints)
+    alias: str | None = rows._db
+    return alias
+
+
+def _condition(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What ``get()`` was told, as a lookup; empty if it is more, or said in another way.
+
+    Django follows a foreign key by ``get(Q(id=5))``.
+    """
+    if not args:
+        return kwargs
+    if kwargs or len(args) > 1 or type(args[0]) is not Q or args[0].negated:
+        return {}
+    match args[0].children:
+        case [(str(name), value)]:
+            return {name: value}
+    return {}
 
 
 def served(model: type[M], alias: str | None, lookup: dict[str, Any]) -> M | None:

@@ -304,3 +304,100 @@ if CASCADES_IN_DATABASE:
         """Cached; stays when its root goes."""
 
         root = models.ForeignKey(Root, models.DB_SET_NULL, null=True)
+
+
+class Category(CacheAsideMixin, models.Model):
+    """Relations to it are served: its base manager is the cached one."""
+
+    code = models.CharField(max_length=50, unique=True, default=uuid.uuid4)
+    name = models.CharField(max_length=50, default="old")
+    parent = models.ForeignKey("self", models.CASCADE, null=True)
+
+    class Meta:
+        base_manager_name = "cached"
+
+
+class CategoryProxy(Category):
+    """Another face of the same rows."""
+
+    class Meta:
+        proxy = True
+
+
+class Sign(CacheAsideMixin, models.Model):
+    """Its key is a text."""
+
+    code = models.CharField(max_length=50, primary_key=True)
+
+
+class Crest(CacheAsideMixin, models.Model):
+    """Its key is another row's; the base manager is Django's."""
+
+    sign = models.OneToOneField(Sign, models.CASCADE, primary_key=True)
+    name = models.CharField(max_length=50, default="old")
+
+
+class Token(CacheAsideMixin, models.Model):
+    """Its key is a UUID."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+
+
+class Ware(CacheAsideMixin, models.Model):
+    """Relations to it are served, and it leads on."""
+
+    name = models.CharField(max_length=50, default="old")
+    category = models.ForeignKey(Category, models.CASCADE, null=True)
+    second_category = models.ForeignKey(Category, models.CASCADE, null=True, related_name="second_wares")
+    coded = models.ForeignKey(Category, models.CASCADE, to_field="code", null=True, related_name="coded_wares")
+    genre = models.ForeignKey(Genre, models.CASCADE, null=True)
+    crest = models.ForeignKey(Crest, models.CASCADE, null=True)
+    similar = models.ManyToManyField("self")
+
+    class Meta:
+        base_manager_name = "cached"
+
+    @property
+    def root(self) -> Category | None:
+        """Leads on, and is no relation."""
+        return self.category
+
+
+class Kit(Ware):
+    """Cached child of a cached parent."""
+
+    pieces = models.IntegerField(default=0)
+
+
+class Manual(models.Model):
+    """Plain; one to one with a cached model."""
+
+    ware = models.OneToOneField(Ware, models.CASCADE, null=True)
+
+
+class Purchase(models.Model):
+    """Plain; its ware may be gone."""
+
+    ware = models.ForeignKey(Ware, models.DO_NOTHING, db_constraint=False)
+
+
+class Ghost(CacheAsideMixin, models.Model):
+    """Relations to it don't find what is hidden."""
+
+    is_deleted = models.BooleanField(default=False)
+
+    cached = LivingManager()
+
+    class Meta:
+        base_manager_name = "cached"
+
+
+class Haunt(CacheAsideMixin, models.Model):
+    """Of a ghost, and of rows with each kind of key."""
+
+    ghost = models.ForeignKey(Ghost, models.CASCADE, null=True)
+    sign = models.ForeignKey(Sign, models.CASCADE, null=True)
+    token = models.ForeignKey(Token, models.CASCADE, null=True)
+    kit = models.ForeignKey(Kit, models.CASCADE, null=True)
+    proxy = models.ForeignKey(CategoryProxy, models.CASCADE, null=True)
+    crest = models.ForeignKey(Crest, models.CASCADE, null=True)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 from django.core.management import call_command
 from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
+from django_cacheaside.store.pool import Pool
+from tests.orm.costs import Costs, Count, commands_of, warm_up
 from tests.orm.world import Elsewhere, Server
 
 DATABASES = ("default", "sqlite")
@@ -46,3 +52,46 @@ def elsewhere(databases: None) -> Iterator[Elsewhere]:
     elsewhere = Elsewhere()
     yield elsewhere
     elsewhere.close()
+
+
+@pytest.fixture(scope="module")
+def client(valkey_url: str) -> Iterator[redis.Redis]:
+    """Past the package, over one connection."""
+    with redis.Redis.from_url(valkey_url, single_connection_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def count_round_trips(monkeypatch: pytest.MonkeyPatch, client: redis.Redis, db_alias: str) -> Count:
+    """Round trips as the pool makes them, commands as the server counts them, SQL as Django does.
+
+    Each act is done once before, so that scripts are loaded and connections made.
+    """
+    current: list[Costs] = []
+
+    def counted(exchange: Callable[..., Any]) -> Callable[..., Any]:
+        def count(self: Pool, what: Any) -> Any:
+            for costs in current:
+                costs.round_trips += 1
+            return exchange(self, what)
+
+        return count
+
+    monkeypatch.setattr(Pool, "call", counted(Pool.call))
+    monkeypatch.setattr(Pool, "pipeline", counted(Pool.pipeline))
+
+    @contextmanager
+    def count() -> Iterator[Costs]:
+        costs = Costs()
+        before = commands_of(client)
+        current.append(costs)
+        try:
+            with CaptureQueriesContext(connections[db_alias]) as captured:
+                yield costs
+        finally:
+            current.remove(costs)
+        costs.commands = commands_of(client) - before - Counter(info=1)  # the last one asked for the counts
+        costs.sql = [query["sql"] for query in captured]
+
+    warm_up(db_alias)
+    return count

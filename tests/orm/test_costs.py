@@ -3,93 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import redis
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import F
-from django.test.utils import CaptureQueriesContext
 
 from django_cacheaside.orm import runtime
-from django_cacheaside.store.pool import Pool
 from tests.app.models import Plain, Product
-
-
-@dataclass
-class Costs:
-    """What happened inside the block."""
-
-    round_trips: int = 0
-    commands: Counter[str] = field(default_factory=Counter)
-    sql: list[str] = field(default_factory=list)
-
-    @property
-    def selects(self) -> int:
-        return sum(statement.startswith("SELECT") for statement in self.sql)
-
-
-Count = Callable[[], AbstractContextManager[Costs]]
-
-
-@pytest.fixture(scope="module")
-def client(valkey_url: str) -> Iterator[redis.Redis]:
-    """Past the package, over one connection."""
-    with redis.Redis.from_url(valkey_url, single_connection_client=True) as client:
-        yield client
-
-
-@pytest.fixture
-def count_round_trips(monkeypatch: pytest.MonkeyPatch, client: redis.Redis, db_alias: str) -> Count:
-    """Round trips as the pool makes them, commands as the server counts them, SQL as Django does.
-
-    Each act is done once before, so that scripts are loaded and connections made.
-    """
-    current: list[Costs] = []
-
-    def counted(exchange: Callable[..., Any]) -> Callable[..., Any]:
-        def count(self: Pool, what: Any) -> Any:
-            for costs in current:
-                costs.round_trips += 1
-            return exchange(self, what)
-
-        return count
-
-    monkeypatch.setattr(Pool, "call", counted(Pool.call))
-    monkeypatch.setattr(Pool, "pipeline", counted(Pool.pipeline))
-
-    @contextmanager
-    def count() -> Iterator[Costs]:
-        costs = Costs()
-        before = commands_of(client)
-        current.append(costs)
-        try:
-            with CaptureQueriesContext(connections[db_alias]) as captured:
-                yield costs
-        finally:
-            current.remove(costs)
-        costs.commands = commands_of(client) - before - Counter(info=1)  # the last one asked for the counts
-        costs.sql = [query["sql"] for query in captured]
-
-    warm_up(db_alias)
-    return count
-
-
-def commands_of(client: redis.Redis) -> Counter[str]:
-    """How often each command was sent to the server since it began; those that scripts call are counted too."""
-    said = client.info("commandstats")
-    return Counter({name.removeprefix("cmdstat_"): int(stats["calls"]) for name, stats in said.items()})
-
-
-def warm_up(alias: str) -> None:
-    pk = make(alias)
-    read(pk, alias)
-    Product.objects.using(alias).filter(pk=pk).update(version=1)
-    Product.objects.using(alias).filter(version__lt=0).update(version=1)
+from tests.orm.costs import Count
 
 
 def make(alias: str, **fields: Any) -> int:
