@@ -150,11 +150,6 @@ def uses_time_zones() -> bool:
     return bool(django_settings.USE_TZ)
 
 
-def database_options() -> Mapping[str, Mapping[str, Any]]:
-    """``DATABASES``."""
-    return django_settings.DATABASES
-
-
 @dataclass(frozen=True, slots=True)
 class Alias:
     """The cache alias as we use it.

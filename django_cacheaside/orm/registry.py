@@ -74,8 +74,6 @@ class Registry:
 
     def __init__(self) -> None:
         self._registrations: dict[type[Model], Registration] = {}
-        self.generation = 0
-        """Counts the additions, so that what was derived from the registry can tell that it is out of date."""
 
     def add(self, model: type[Model], options: ModelOptions | None = None) -> Registration:
         """Make a model a cached one.
@@ -89,13 +87,11 @@ class Registry:
         concrete = model._meta.concrete_model or model
         registration = Registration(concrete, read_options(concrete) if options is None else options)
         self._registrations[concrete] = registration
-        self.generation += 1
         return registration
 
     def remove(self, model: type[Model]) -> None:
         """Forget a model, as tests do with models of their own."""
         del self._registrations[model._meta.concrete_model or model]
-        self.generation += 1
 
     def for_model(self, model: type[Model]) -> Registration:
         """What is known of a cached model.

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from redis.exceptions import RedisClusterException, RedisError
 
 from django_cacheaside.exceptions import StoreUnavailableError
 
 CLIENT_ERRORS = (RedisError, RedisClusterException, OSError)
 """All that the client raises when the server is away, slow, full, read-only, forbidden or not what it claims to be."""
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Raise ``StoreUnavailableError`` for whatever the client raises inside."""
-    try:
-        yield
-    except CLIENT_ERRORS as error:
-        raise unavailable(error) from error
 
 
 def unavailable(error: BaseException) -> StoreUnavailableError:

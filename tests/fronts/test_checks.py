@@ -155,8 +155,7 @@ def cached(model: type[models.Model]) -> Iterator[list[CheckMessage]]:
     try:
         yield [one for one in checks.check_models() if one.obj is model]
     finally:
-        del registry._registrations[model]
-        registry.generation += 1
+        registry.remove(model)
 
 
 class TestModels:
