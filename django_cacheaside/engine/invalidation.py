@@ -55,6 +55,7 @@ class Invalidator:
         self._lock = threading.Lock()
         self._uncommitted = 0
         self._owed: dict[KeySpace, _Debt] = {}
+        self._said: set[KeySpace] = set()
         self.breaker = Breaker(clock, self._pay)
         self.tally = Tally()
 
@@ -87,15 +88,19 @@ class Invalidator:
 
     def _keep_open(self, ticket: Ticket) -> None:
         """The commit goes on without intents: no hit in this process until the epochs have moved, after the COMMIT."""
+        written = ticket.writes.spaces()
         with self._lock:
             self._uncommitted += 1
+            unsaid = written - self._said
+            self._said |= written
         self.breaker.open("a write could not announce itself")
         self.tally.add(Event.LOST_INVALIDATION)
-        logger.warning(
-            "A write to %s is committed without the cache server knowing. This process tells it as soon as it answers; "
-            "until then other processes may serve the old rows.",
-            ", ".join(sorted(space.label for space in ticket.writes.spaces())),
-        )
+        if unsaid:
+            logger.warning(
+                "Writes to %s are committed without the cache server knowing. This process tells it as soon as it "
+                "answers; until then other processes may serve the old rows.",
+                ", ".join(sorted(space.label for space in unsaid)),
+            )
 
     def committed(self, ticket: Ticket) -> None:
         """COMMIT was acknowledged. One round trip."""
@@ -171,4 +176,7 @@ class Invalidator:
             for space, debt in due.items():
                 if self._owed.get(space) is debt:
                     del self._owed[space]
-            return not self._owed and not self._uncommitted
+            if self._owed or self._uncommitted:
+                return False
+            self._said.clear()
+            return True

@@ -200,6 +200,24 @@ def test_an_outage_is_one_line_in_the_log(
     assert "answers again" in said[1][1]
 
 
+def test_unannounced_writes_of_a_model_are_one_line_an_outage(
+    stage: Stage, valkey: EmbeddedValkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many writes there are; and one again in the next outage."""
+    pk = make()
+    clock = hand_clock()
+    for outage in (1, 2):
+        kill(valkey)
+        for _ in range(3):
+            stage.run(lambda: bump(pk))
+        valkey.restart()
+        clock.ahead_s += 2
+        everybody_sees(stage, pk, 3 * outage)
+    lines = [record.message for record in caplog.records if "without the cache server knowing" in record.message]
+    assert len(lines) == 2
+    assert all("app.product" in line for line in lines)
+
+
 def test_an_outage_shorter_than_anybody_notices(stage: Stage, valkey: EmbeddedValkey) -> None:
     """A server that is restarted between two requests costs a connection, not an outage."""
     pk = make()
