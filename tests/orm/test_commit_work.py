@@ -388,7 +388,7 @@ def test_is_as_without_us(db_alias: str, scenario: Callable[[Log], None], bare: 
 
 
 # from Django 6.1 on, one batch is one statement in autocommit
-BULK_CREATE = {"autocommit": 2} if django.VERSION >= (6, 1) else {}
+BULK_CREATE = {"autocommit": 2} if django.VERSION >= (6, 0) else {}
 
 
 class TestStatements:
