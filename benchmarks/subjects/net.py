@@ -44,12 +44,12 @@ def figures(ground: Ground, effort: Effort) -> list[Figure]:
         (Contender("UPDATE by pk", lambda: on_sqlite(*update), 2000, around=atomic), None),
         (Contender("UPDATE by pk, a new text", lambda: on_sqlite(next(texts), update[1]), 300, around=atomic), None),
         (
-            Contender(f"INSERT of {INSERTED} rows with their pks", lambda: on_sqlite(*insert), 5, around=atomic),
+            Contender(f"INSERT of {INSERTED} rows with their pks", lambda: on_sqlite(*insert), 1, around=atomic),
             INSERT_TARGET,
         ),
         (
             Contender(
-                f"INSERT of {INSERTED} rows, pks unknown", lambda: on_sqlite(*insert_without_keys), 5, around=atomic
+                f"INSERT of {INSERTED} rows, pks unknown", lambda: on_sqlite(*insert_without_keys), 1, around=atomic
             ),
             INSERT_TARGET,
         ),

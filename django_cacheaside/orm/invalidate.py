@@ -52,6 +52,6 @@ def invalidate(what: Model | type[Model], *pks: Any, using: str | None = None) -
     state = state_of(connection)
     if is_in_transaction(connection, state):
         state.has_written = True
-        state.writes.update(writes)
+        state.writes.absorb(writes)
     else:
         runtime.current().invalidator.invalidate(writes)

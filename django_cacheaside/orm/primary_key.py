@@ -7,7 +7,7 @@ its row. What is not surely understood is None: a read then goes to the database
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +34,7 @@ class PrimaryKey(ABC):
     def ident_of_parameter(self, parameter: object) -> str | None:
         """The row's part of its keys for a statement's parameter; None if it may mean another row."""
 
-    def idents_of_parameters(self, parameters: Sequence[object]) -> Sequence[str] | None:
+    def idents_of_parameters(self, parameters: Sequence[object]) -> Iterable[str] | None:
         """As ``ident_of_parameter`` for many; None if one of them may mean another row."""
         idents = [ident for one in parameters if (ident := self.ident_of_parameter(one)) is not None]
         return idents if len(idents) == len(parameters) else None
@@ -58,9 +58,9 @@ class IntegerKey(PrimaryKey):
         # the driver's own integer types (psycopg's Int8) are subclasses
         return str(int(parameter)) if isinstance(parameter, int) and type(parameter) is not bool else None
 
-    def idents_of_parameters(self, parameters: Sequence[object]) -> Sequence[str] | None:
+    def idents_of_parameters(self, parameters: Sequence[object]) -> Iterable[str] | None:
         if set(map(type, parameters)) == {int}:
-            return list(map(str, parameters))
+            return map(str, parameters)
         return super().idents_of_parameters(parameters)
 
 

@@ -31,17 +31,21 @@ class Writes:
         self.models.add(space)
         self.rows.pop(space, None)
 
-    def update(self, other: Writes) -> None:
-        """All that ``other`` holds."""
+    def absorb(self, other: Writes) -> None:
+        """All that ``other`` holds, which nobody uses after this: thousands of rows are not hashed twice."""
         for space, idents in other.rows.items():
-            self.add_rows(space, idents)
+            if space in self.rows:
+                self.add_rows(space, idents)
+            else:
+                self.rows[space] = idents
         for space in other.models:
             self.add_model(space)
 
     def copy(self) -> Writes:
         """The same rows and models, apart from what is added later."""
         same = Writes()
-        same.update(self)
+        same.rows = {space: set(idents) for space, idents in self.rows.items()}
+        same.models = set(self.models)
         return same
 
     def covers(self, space: KeySpace, ident: str) -> bool:

@@ -74,7 +74,7 @@ class Net:
         writes, untold = written_by(plan, params, connection, many=many)
         if is_in_transaction(connection, state):
             state.has_written = True
-            state.writes.update(writes)
+            state.writes.absorb(writes)
             result = self._maybe_committing(plan, run) if plan.may_commit else run()
             self._add_returned(plan, untold, cursor)
             self._look_at_transaction(plan)
