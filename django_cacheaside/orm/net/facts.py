@@ -39,7 +39,6 @@ class Statement:
     verb: Verb
     table: str | None = None  # of INSERT, UPDATE and DELETE
     schema: str | None = None
-    text_mentions: bool = False  # any table named in the text may be written
     bounds: tuple[Bound, ...] = ()  # of UPDATE and DELETE: each restricts the rows written; none: any row
     assigned: frozenset[str] | None = None  # of UPDATE and DO UPDATE: at least the columns in SET; None: any column
     columns: tuple[str, ...] = ()  # of INSERT; (): can't tell
@@ -71,7 +70,7 @@ ISOLATION: Final = Statement(Verb.ISOLATION)
 COMMIT: Final = Statement(Verb.COMMIT)
 ROLLBACK: Final = Statement(Verb.ROLLBACK)
 COMMIT_PREPARED: Final = Statement(Verb.COMMIT_PREPARED)
-WRITE: Final = Statement(Verb.WRITE, text_mentions=True)
+WRITE: Final = Statement(Verb.WRITE)
 UNKNOWN: Final = Statement(Verb.UNKNOWN)
 NEUTRAL_DDL: Final = replace(NEUTRAL, implicit_commit=True)
 WRITE_DDL: Final = replace(WRITE, implicit_commit=True)

@@ -35,10 +35,6 @@ class InsertRows:
     count: int
     are_arrays: bool = False
 
-    def offset_of(self, column: str) -> int | None:
-        """The column's place among one row's placeholders; None if it is an expression, a default, or absent."""
-        return self.offsets.get(column)
-
     def values(self, column: str, params: object) -> Sequence[object] | None:
         """The column's value in each row, in the order of the rows; None if that can't be told."""
         offset = self.offsets.get(column)

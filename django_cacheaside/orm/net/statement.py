@@ -104,7 +104,6 @@ def _several(text: str) -> Statement:
         return ISOLATION if isolation else READ if Verb.READ in verbs else NEUTRAL
     return Statement(
         Verb.UNKNOWN if Verb.UNKNOWN in verbs else Verb.WRITE,
-        text_mentions=True,
         implicit_commit=not verbs.isdisjoint({Verb.COMMIT, Verb.PREPARE, Verb.COMMIT_PREPARED})
         or any(statement.implicit_commit for statement in read),
         cascades=any(statement.cascades for statement in read),

@@ -479,7 +479,7 @@ class TestBound:
 class TestWrite:
     @pytest.mark.parametrize("sql", MENTIONS)
     def test_may_change_what_the_text_mentions(self, sql):
-        assert read(sql, "verb", "text_mentions", "bounds") == (Verb.WRITE, True, ())
+        assert read(sql, "verb", "bounds") == (Verb.WRITE, ())
 
     @pytest.mark.parametrize(
         ("sql", "cascades"),
@@ -645,7 +645,7 @@ class TestInsertRows:
     def test_gives_a_columns_value_in_each_row(self):
         rows = read_statement('INSERT INTO "t" ("id", "a") VALUES (%s, %s), (%s, %s), (%s, %s)').rows
         assert rows is not None
-        assert (rows.values("id", (1, "a", 2, "b", 3, "c")), rows.offset_of("a")) == ((1, 2, 3), 1)
+        assert (rows.values("id", (1, "a", 2, "b", 3, "c")), rows.offsets.get("a")) == ((1, 2, 3), 1)
 
     def test_ignores_the_parameters_behind_the_rows(self):
         rows = read_statement("INSERT INTO t (id) VALUES (%s), (%s) ON CONFLICT (id) DO UPDATE SET a = %s").rows
