@@ -1,7 +1,7 @@
 """The circuit between this process and the server.
 
     closed      every operation tries the server
-    open        none does, for ``retry_s`` seconds after the last failure: no request waits for a server that is away
+    open        none does, for ``retry_s`` seconds after the last probe: no request waits for a server that is away
     half-open   one caller probes the server while the others still go past it
 
 A circuit also stays open while this process owes the server an invalidation: a process that could not void what it
@@ -73,6 +73,7 @@ class Breaker:
         with self._lock:
             was_open, self.is_open = self.is_open, True
             self._opened += 1
-            self._probe_at_s = self._clock.monotonic_s() + self._retry_s
+            if not was_open:  # a process that goes on writing would put its probe off for ever
+                self._probe_at_s = self._clock.monotonic_s() + self._retry_s
         if not was_open:
             logger.error("The cache server is not used for now, reads go to the database: %s", reason)

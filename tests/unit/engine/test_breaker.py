@@ -59,6 +59,15 @@ class TestBreaker:
         assert breaker.lets_through()
         assert not breaker.is_open
 
+    def test_probes_although_it_is_opened_again_and_again(self, clock: StoppedClock) -> None:
+        """Each write that can't be announced says so: a process that writes every second must come back too."""
+        breaker = Breaker(clock, well, retry_s=1.0)
+        for _ in range(3):
+            breaker.open("a write could not announce itself")
+            clock.now_s += 0.4
+        assert breaker.lets_through()
+        assert not breaker.is_open
+
     def test_waits_again_when_the_probe_fails(self, clock: StoppedClock) -> None:
         breaker = Breaker(clock, away, retry_s=1.0)
         breaker.open("timeout")
