@@ -43,10 +43,10 @@ _NEW_ONES_HOLD_NO_ROWS: Final = _HOLD_NO_ROWS | {"EXTENSION", "DATABASE", "COLLA
 
 
 def begin(tokens: Tokens) -> Statement:
-    """BEGIN, START TRANSACTION; not START REPLICA."""
+    """BEGIN, START TRANSACTION, by which MySQL commits what is open; not START REPLICA."""
     if tokens.keys[0] == "START" and tokens.keys[1:2] != ["TRANSACTION"]:
         return UNKNOWN
-    return Statement(Verb.BEGIN, isolation="ISOLATION" in tokens.keys)
+    return Statement(Verb.BEGIN, isolation="ISOLATION" in tokens.keys, implicit_commit=True)
 
 
 def commit(tokens: Tokens) -> Statement:

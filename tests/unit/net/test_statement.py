@@ -503,7 +503,7 @@ class TestVerb:
         assert read_statement(sql).isolation is isolation
 
     @pytest.mark.parametrize(
-        "sql", ["ALTER TABLE t ADD a int", "CREATE INDEX i ON t (a)", "SET autocommit = 1", "LOCK t"]
+        "sql", ["ALTER TABLE t ADD a int", "CREATE INDEX i ON t (a)", "SET autocommit = 1", "LOCK t", "BEGIN"]
     )
     def test_what_mysql_commits_at(self, sql):
         assert read_statement(sql).implicit_commit
