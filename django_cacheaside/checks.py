@@ -3,6 +3,7 @@
     E001   CACHEASIDE is not a dict
     E002   CACHEASIDE has an unknown key
     E003   a value in CACHEASIDE is out of its range
+    E004   CACHEASIDE gives two identities to one database
     E010   the cache alias is missing, or names no server
     E011   the cache alias is not django-redis's
     E012   the cache alias spreads its keys over servers in the client
@@ -10,6 +11,7 @@
     W014   INTENT is shorter than a time-out under which a statement or a COMMIT may still succeed
     W020   the default manager of a model with the mixin is not ours
     W021   a cached model's primary key is of a kind that is not cached, or composite
+    E022   a declaration in CacheAside.keys is wrong
     W030   the server may evict intents, or refuse them when it is full    (check --deploy)
     W031   the server does not answer                                      (check --deploy)
 
@@ -32,10 +34,11 @@ from django.db.models import Model, QuerySet
 from django_cacheaside import conf
 from django_cacheaside.exceptions import StoreUnavailableError
 from django_cacheaside.orm import runtime
+from django_cacheaside.orm.columns import primary_key
+from django_cacheaside.orm.index.resolve import KeyDeclarationError, resolve_all
 from django_cacheaside.orm.managers import CacheAsideQuerySet
 from django_cacheaside.orm.mixin import CacheAsideMixin
-from django_cacheaside.orm.primary_key import primary_key
-from django_cacheaside.orm.registry import registry
+from django_cacheaside.orm.registry import Registration, registry
 
 
 def register_checks() -> None:
@@ -48,7 +51,7 @@ def register_checks() -> None:
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """E001–E003."""
+    """E001–E004."""
     return [_error(problem) for problem in conf.settings_problems(conf.raw_settings())]
 
 
@@ -91,10 +94,15 @@ def check_timeouts(**_: Any) -> list[CheckMessage]:
 
 
 def check_models(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
-    """W020 and W021."""
+    """W020, W021 and E022."""
     wanted = None if app_configs is None else {config.label for config in app_configs}
-    models = [one.model for one in registry if wanted is None or one.model._meta.app_label in wanted]
-    return [message for model in models for message in (*_manager_messages(model), *_primary_key_messages(model))]
+    chosen = [one for one in registry if wanted is None or one.model._meta.app_label in wanted]
+    return [
+        message
+        for one in chosen
+        for messages in (_manager_messages(one.model), _primary_key_messages(one.model), _key_messages(one))
+        for message in messages
+    ]
 
 
 def check_server(**_: Any) -> list[CheckMessage]:
@@ -197,6 +205,13 @@ def _primary_key_messages(model: type[Model]) -> Iterator[CheckMessage]:
             obj=model,
             id="cacheaside.W021",
         )
+
+
+def _key_messages(registration: Registration) -> Iterator[CheckMessage]:
+    model, options = registration.model, registration.options
+    for found in resolve_all(model, options.keys, exclude=options.exclude):
+        if isinstance(found, KeyDeclarationError):
+            yield Error(found.message, hint=found.hint, obj=model, id="cacheaside.E022")
 
 
 def _error(problem: conf.Problem) -> Error:

@@ -7,9 +7,10 @@ Durations are seconds, as a number or a ``timedelta``. An unknown key is an erro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import lru_cache
@@ -19,6 +20,7 @@ from django.conf import settings as django_settings
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 from django_redis.cache import RedisCache
 from django_redis.pool import get_connection_factory
 
@@ -42,6 +44,15 @@ class Duration:
 
 DAY_S = 86_400.0
 
+NAMESPACE = re.compile(r"[\w.$-]{1,64}")
+"""A namespace: as long as the name of a schema, and nothing in it that parts a key."""
+
+IDENTITY = re.compile(r"[^\s{}]{1,64}")
+"""A database's declared identity: whatever may stand in a hash tag."""
+
+NamespaceSource = str | Callable[[], str] | None
+"""No namespace, always the same one, or who knows the one in force."""
+
 DURATIONS: Mapping[str, Duration] = {
     "TTL": Duration(0.1, 30 * DAY_S),
     "NEGATIVE_TTL": Duration(0, 30 * DAY_S),
@@ -51,6 +62,10 @@ DURATIONS: Mapping[str, Duration] = {
     "CONNECT_TIMEOUT": Duration(0.005, 60),
     "TIMEOUT": Duration(0.005, 60),
 }
+
+
+UNDECLARED = ("allow", "warn", "raise")
+"""What ``cached`` does with a lookup that is no declared key, beside asking the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +82,13 @@ class Settings:
     CONNECT_TIMEOUT: float = 0.1
     TIMEOUT: float = 0.1
     ENABLED: bool = True
+    UNDECLARED: str = "allow"
+    NAMESPACE: NamespaceSource = None
+    DATABASES: Mapping[str, str] = field(default_factory=dict)
 
 
-KNOWN = tuple(field.name for field in fields(Settings))
-DEFAULTS: Mapping[str, Any] = {
-    field.name: field.default for field in fields(Settings) if field.default is not NO_DEFAULT
-}
+KNOWN = tuple(one.name for one in fields(Settings))
+DEFAULTS: Mapping[str, Any] = {one.name: one.default for one in fields(Settings) if one.default is not NO_DEFAULT}
 
 
 def nearest(word: str, words: tuple[str, ...]) -> str:
@@ -122,8 +138,72 @@ def settings_problems(raw: object) -> Iterator[Problem]:
         )
     if not isinstance(raw.get("ENABLED", True), bool):
         yield Problem("cacheaside.E003", f"CACHEASIDE: ENABLED is {raw['ENABLED']!r}; it must be True or False.", "")
+    if raw.get("UNDECLARED", "allow") not in UNDECLARED:
+        yield Problem(
+            "cacheaside.E003",
+            f"CACHEASIDE: UNDECLARED is {raw['UNDECLARED']!r}; it must be 'allow', 'warn' or 'raise'.",
+            "It says what happens where cached is asked for what is no declared key. The default is 'allow'.",
+        )
     if not isinstance(raw.get("CACHE", ""), str):
         yield Problem("cacheaside.E003", f"CACHEASIDE: CACHE is {raw['CACHE']!r}; it must name an alias of CACHES.", "")
+    yield from _namespace_problems(raw.get("NAMESPACE"))
+    yield from _databases_problems(raw.get("DATABASES", {}))
+
+
+def _namespace_problems(raw: object) -> Iterator[Problem]:
+    if raw is None or callable(raw):
+        return
+    if not isinstance(raw, str):
+        what = f"CACHEASIDE: NAMESPACE is {raw!r}; it must be None, a text, or a callable."
+        yield Problem("cacheaside.E003", what, "The callable takes no arguments and returns the namespace in force.")
+    elif "." in raw:
+        try:
+            found = import_string(raw)
+        except ImportError as error:
+            yield Problem("cacheaside.E003", f"CACHEASIDE: NAMESPACE names {raw!r}: {error}", "Give a dotted path.")
+        else:
+            if not callable(found):
+                yield Problem("cacheaside.E003", f"CACHEASIDE: NAMESPACE names {raw!r}, which is no callable.", "")
+    elif not NAMESPACE.fullmatch(raw):
+        what = f"CACHEASIDE: NAMESPACE is {raw!r}; it must be {NAMESPACE_RULE}."
+        yield Problem("cacheaside.E003", what, "A text with a dot in it is the dotted path of a callable.")
+
+
+NAMESPACE_RULE = "1 to 64 letters, digits, '_', '-', '$' or '.'"
+
+
+def _databases_problems(raw: object) -> Iterator[Problem]:
+    if not isinstance(raw, Mapping):
+        what = f"CACHEASIDE: DATABASES is {raw!r}; it must be a dict of aliases and identities."
+        yield Problem("cacheaside.E003", what, 'As in {"default": "shop", "pool": "shop"}.')
+        return
+    aliases = tuple(django_settings.DATABASES)
+    for alias, declared in raw.items():
+        if alias not in aliases:
+            what = f"CACHEASIDE: DATABASES names {alias!r}, no alias of Django's DATABASES."
+            yield Problem("cacheaside.E003", what, nearest(str(alias), aliases))
+        elif not isinstance(declared, str) or not IDENTITY.fullmatch(declared):
+            what = f"CACHEASIDE: DATABASES[{alias!r}] is {declared!r}; it must be a text of 1 to 64 characters."
+            yield Problem("cacheaside.E003", what, "No white space, and no braces.")
+    yield from _contradictions(raw)
+
+
+def _contradictions(declared: Mapping[str, Any]) -> Iterator[Problem]:
+    """Aliases of one address that are said to be different databases."""
+    said: dict[tuple[Any, ...], tuple[str, Any]] = {}
+    for alias, database in django_settings.DATABASES.items():
+        if (database.get("TEST") or {}).get("MIRROR"):
+            continue  # in a test run it has the address of another one
+        address = tuple(str(database.get(part) or "") for part in ("ENGINE", "HOST", "PORT", "NAME"))
+        own = declared.get(alias, database.get("NAME"))
+        other, of_other = said.setdefault(address, (alias, own))
+        if str(of_other) != str(own):
+            yield Problem(
+                "cacheaside.E004",
+                f"CACHEASIDE: DATABASES gives {other!r} the identity {str(of_other)!r} and {alias!r} {str(own)!r}, but "
+                "their addresses are the same.",
+                "What is written through one would not be seen through the other: give them one identity.",
+            )
 
 
 def raw_settings() -> Any:
@@ -142,6 +222,9 @@ def get_settings() -> Settings:
     for problem in settings_problems(raw):
         raise ImproperlyConfigured(f"{problem.message} {problem.hint}".strip())
     chosen: dict[str, Any] = {name: seconds(value) if name in DURATIONS else value for name, value in raw.items()}
+    namespace = chosen.get("NAMESPACE")
+    if isinstance(namespace, str) and "." in namespace:
+        chosen["NAMESPACE"] = import_string(namespace)
     return Settings(**chosen)
 
 
@@ -158,10 +241,12 @@ class Alias:
         parameters: A redis-py connection pool with the alias's address, credentials, TLS and Sentinel; made for its
             parameters, never connected.
         make_key: The alias's ``KEY_FUNCTION`` with its ``KEY_PREFIX`` and ``VERSION``.
+        key_settings: Those three as a person reads them.
     """
 
     parameters: Any
     make_key: Callable[[str], str]
+    key_settings: str
 
 
 def alias_problem(name: str) -> Problem | None:
@@ -211,7 +296,9 @@ def get_alias(name: str) -> Alias:
     def make_key(raw: str) -> str:
         return str(backend.key_func(raw, backend.key_prefix, backend.version))
 
-    return Alias(parameters, make_key)
+    function = getattr(backend.key_func, "__qualname__", repr(backend.key_func))
+    key_settings = f"KEY_PREFIX={backend.key_prefix!r}, VERSION={backend.version!r}, KEY_FUNCTION={function}"
+    return Alias(parameters, make_key, key_settings)
 
 
 def locations(name: str) -> list[str]:
@@ -237,7 +324,7 @@ def _options(name: str) -> Mapping[str, Any]:
 
 
 def _forget(*, setting: str, **_: object) -> None:
-    if setting in {"CACHEASIDE", "CACHES"}:
+    if setting in {"CACHEASIDE", "CACHES", "DATABASES"}:
         get_settings.cache_clear()
 
 

@@ -3,7 +3,8 @@
     CacheAsideError
     ├── StoreUnavailableError     the server gave no usable answer: reads go to the database, invalidations are kept
     ├── UndecodableEntryError     bytes under our key that are not ours, or not of this schema: a counted miss
-    └── UncacheableRowError       a row that does not survive the way into bytes and back: served, never filled
+    ├── UncacheableRowError       a row that does not survive the way into bytes and back: served, never filled
+    └── UndeclaredLookupError     ``cached`` was asked for what is no declared key, and UNDECLARED is "raise"
 
 Mistakes in settings and declarations raise Django's own ``ImproperlyConfigured``.
 """
@@ -25,3 +26,11 @@ class UndecodableEntryError(CacheAsideError):
 
 class UncacheableRowError(CacheAsideError):
     """The row would not come back from the cache as it went in: serve it, but do not fill."""
+
+
+class UndeclaredLookupError(CacheAsideError):
+    """``cached`` was asked for what is no declared key: declare it in ``CacheAside.keys``, or ask ``objects``."""
+
+
+class UndeclaredLookupWarning(UserWarning):
+    """The same, where ``UNDECLARED`` is "warn"."""

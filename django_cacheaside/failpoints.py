@@ -1,7 +1,7 @@
 """Named places where a test can stop a thread, kill a process, or raise.
 
 A race is forced by holding one side at a failpoint until the other has passed; nothing here runs unless a test armed
-it. The hit path has no failpoint.
+it. The hit path by primary key has no failpoint.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ All keys of one model in one database share a hash tag, so that every script tou
     {shop.product@main}l:42    its lease
     {shop.product@main}g       the epoch of the model
 
-The alias's ``KEY_FUNCTION``, ``KEY_PREFIX`` and ``VERSION`` are applied to each of them.
+In a namespace the tag begins with it: ``{tenant/shop.product@main}``. The alias's ``KEY_FUNCTION``, ``KEY_PREFIX`` and
+``VERSION`` are applied to each of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 MakeKey = Callable[[str], str]
+
+LAYOUT = 1
+"""Raised where keys come to look different: processes of two layouts don't meet in them."""
 
 LONGEST_IDENT = 80
 """Characters of a primary key that stand in a key as they are; a longer one is hashed."""
@@ -60,6 +64,11 @@ class KeySpace:
 
     def __repr__(self) -> str:
         return f"KeySpace({self.tag})"
+
+
+def label_in(namespace: str | None, label: str) -> str:
+    """A model's label within a namespace. No label has a slash in it: two namespaces never make one tag."""
+    return label if namespace is None else f"{namespace}/{label}"
 
 
 def text_ident(value: str) -> str:

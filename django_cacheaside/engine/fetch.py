@@ -6,10 +6,11 @@ batch takes each step once for all its keys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 from django_cacheaside.clock import Clock
+from django_cacheaside.engine.agreement import Agreement, Agreements
 from django_cacheaside.engine.breaker import Breaker
 from django_cacheaside.engine.flight import LeasedFlights, QueuedFlights
 from django_cacheaside.engine.lead import Lead
@@ -33,12 +34,15 @@ class Fetcher:
 
     Args:
         breaker: Says whether the server is to be asked at all.
+        agreements: Say whether the keys of a database are everybody's.
     """
 
-    def __init__(self, store: Store, breaker: Breaker, clock: Clock) -> None:
+    def __init__(self, store: Store, breaker: Breaker, agreements: Agreements, clock: Clock) -> None:
         self._store = store
         self._breaker = breaker
+        self._agreement_of = agreements.get
         self._clock = clock
+        self._now_s = clock.monotonic_s
         self._leased: LeasedFlights[bytes] = LeasedFlights()
         self._queued: QueuedFlights[bytes] = QueuedFlights()
 
@@ -46,6 +50,9 @@ class Fetcher:
         """One row. A hit is one round trip and no SQL; a miss is three and one SELECT."""
         breaker, ident = self._breaker, source.ident(pk)
         if breaker.is_open and not breaker.lets_through():
+            return self._load_queued(source, pk, ident, access)
+        agreement = self._agreement_of(source.space.database)
+        if agreement is not None and self._now_s() >= agreement.due_s and not self._holds(agreement, source, 1):
             return self._load_queued(source, pk, ident, access)
         try:
             seen = self._store.read_one(source.space, ident)
@@ -55,7 +62,7 @@ class Fetcher:
         found = judge(seen.run, seen.epoch, seen.entry)
         if found is Found.HIT and seen.entry is not None:
             try:
-                row = source.decode(pk, seen.entry[HEADER_SIZE:])
+                row = source.decode(pk, seen.entry, HEADER_SIZE)
             except UndecodableEntryError:
                 source.tally.add(Event.UNDECODABLE)
             else:
@@ -72,18 +79,40 @@ class Fetcher:
             return self._load(source, [pk])[pk]
         return self._lead(source, [Sought(pk, ident, seen.run, seen.entry)], [])[pk]
 
-    def fetch(self, source: Source[K, R], pks: Sequence[K], access: Access) -> dict[K, R | Missing]:
-        """Many rows, distinct primary keys, in their order. Round trips as for one."""
+    def fetch(
+        self,
+        source: Source[K, R],
+        pks: Sequence[K],
+        access: Access,
+        *,
+        outdated: Callable[[dict[K, R]], Iterable[K]] | None = None,
+    ) -> dict[K, R | Missing]:
+        """Many rows, distinct primary keys, in their order. Round trips as for one.
+
+        Args:
+            outdated: Tells which of the hits turned out to be wrong, where a hit is not the last word: they are loaded
+                and filled with what was missed.
+        """
         if not pks or not self._breaker.lets_through():
+            return self._load(source, pks)
+        agreement = self._agreement_of(source.space.database)
+        if agreement is not None and not self._holds(agreement, source, len(pks)):
             return self._load(source, pks)
         rows: dict[K, R | Missing] = {}
         missed: list[Sought[K]] = []
         bypassed: list[K] = []
+        hits: dict[K, Sought[K]] | None = None if outdated is None else {}
         try:
-            self._look(source, pks, rows, missed, bypassed)
+            self._look(source, pks, rows, missed, bypassed, hits)
         except StoreUnavailableError as error:
             self._breaker.open(error)
             return self._load(source, pks)
+        if outdated is not None and hits:
+            wrong = list(outdated({pk: rows[pk] for pk in hits}))  # type: ignore[misc]  # hits are rows
+            source.tally.add(Event.OUTDATED, len(wrong))
+            for pk in wrong:
+                del rows[pk]
+                missed.append(hits[pk])
         if not missed and not bypassed:
             return rows
         if missed and access is Access.FULL:
@@ -94,6 +123,17 @@ class Fetcher:
             rows.update(loaded)
         return {pk: rows[pk] for pk in pks}
 
+    def _holds(self, agreement: Agreement, source: Source[K, R], rows: int) -> bool:
+        """Is the database's cache everybody's, as far as this process knows or can ask?"""
+        try:
+            if agreement.holds():
+                return True
+        except StoreUnavailableError as error:
+            self._breaker.open(error)
+        else:
+            source.tally.add(Event.CONTESTED, rows)
+        return False
+
     def _look(
         self,
         source: Source[K, R],
@@ -101,6 +141,7 @@ class Fetcher:
         rows: dict[K, R | Missing],
         missed: list[Sought[K]],
         bypassed: list[K],
+        hits: dict[K, Sought[K]] | None,
     ) -> None:
         """Sort rows by what one MGET says of them."""
         idents = list(map(source.ident, pks))
@@ -112,10 +153,13 @@ class Fetcher:
             for pk, ident, entry in zip(pks[start:end], idents[start:end], seen.entries, strict=True):
                 if entry is not None and head is not None and entry.startswith(head):
                     try:
-                        rows[pk] = decode(pk, entry[HEADER_SIZE:])
+                        rows[pk] = decode(pk, entry, HEADER_SIZE)
                     except UndecodableEntryError:
                         undecodable += 1
                         missed.append(Sought(pk, ident, seen.run, entry))
+                    else:
+                        if hits is not None:
+                            hits[pk] = Sought(pk, ident, seen.run, entry)
                     continue
                 found = judge(seen.run, seen.epoch, entry)
                 if found is Found.NEGATIVE_HIT:

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 
 from django_cacheaside.clock import Clock
+from django_cacheaside.engine.agreement import Agreements
 from django_cacheaside.engine.breaker import Breaker
 from django_cacheaside.engine.tally import Event, Tally
 from django_cacheaside.exceptions import StoreUnavailableError
@@ -45,11 +46,13 @@ class Invalidator:
     """Tells the server what is written. One per process; holds what the server could not be told yet.
 
     Args:
+        agreements: Those who make their keys otherwise must know of us before we write.
         intent_ms: How long an intent stands if its writer never comes back. Longer than any COMMIT takes.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, intent_ms: int) -> None:
+    def __init__(self, store: Store, agreements: Agreements, clock: Clock, *, intent_ms: int) -> None:
         self._store = store
+        self._agreements = agreements
         self._clock = clock
         self._intent_ms = intent_ms
         self._lock = threading.Lock()
@@ -67,6 +70,7 @@ class Invalidator:
         try:
             reach("before-intent")
             if self.breaker.lets_through():
+                self._agreements.before_commit(writes)
                 self._place(ticket)
             reach("after-intent")
         except Exception as error:  # noqa: BLE001  a commit never fails because of the cache: told afterwards instead

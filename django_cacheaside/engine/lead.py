@@ -104,7 +104,7 @@ class Lead(Generic[K, R]):
         """Use what another reader filled meanwhile. Not shared: who joined us may have begun later than that fill."""
         try:
             is_missing = entry[1:2] == MISSING_BODY
-            self.rows[one.pk] = MISSING if is_missing else self._source.decode(one.pk, entry[HEADER_SIZE:])
+            self.rows[one.pk] = MISSING if is_missing else self._source.decode(one.pk, entry, HEADER_SIZE)
         except UndecodableEntryError:
             self._source.tally.add(Event.UNDECODABLE)
             return False

@@ -50,8 +50,8 @@ class Source(Protocol[K, R]):
         """
         ...
 
-    def decode(self, pk: K, raw: bytes, /) -> R:
-        """A row from bytes, sharing nothing with other rows.
+    def decode(self, pk: K, raw: bytes, at: int, /) -> R:
+        """A row from the bytes of ``raw`` from ``at`` on, sharing nothing with other rows.
 
         Raises:
             UndecodableEntryError: These are not the bytes of the row ``pk``.
@@ -81,4 +81,4 @@ def body_of(source: Source[K, R], pk: K, row: R | Missing) -> bytes:
 
 def row_of(source: Source[K, R], pk: K, body: bytes) -> R | Missing:
     """The inverse of ``body_of``, for a body that was just made."""
-    return MISSING if body == MISSING_BODY else source.decode(pk, body[1:])
+    return MISSING if body == MISSING_BODY else source.decode(pk, body, 1)

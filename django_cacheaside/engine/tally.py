@@ -12,7 +12,9 @@ class Event(str, Enum):
     NEGATIVE_HIT = "negative hits"
     MISS = "misses"
     UNDECODABLE = "undecodable entries"
+    OUTDATED = "outdated index entries"
     BYPASS = "bypasses"
+    CONTESTED = "reads of a contested database"
     WAIT = "waits"
     TAKE_OVER = "take-overs"
     SHARED = "shared loads"
@@ -30,11 +32,17 @@ class Event(str, Enum):
 class Tally:
     """Counts of one model in this process."""
 
-    __slots__ = ("counts",)
+    __slots__ = ("counts", "drops")
 
     def __init__(self) -> None:
         self.counts: dict[Event, int] = dict.fromkeys(Event, 0)
+        self.drops: dict[str, int] = {}
+        """How often a write dropped the whole model, by the reason in words."""
 
     def add(self, event: Event, times: int = 1) -> None:
         """``event`` has happened ``times`` times."""
         self.counts[event] += times
+
+    def add_drop(self, reason: str) -> None:
+        """A write dropped the whole model."""
+        self.drops[reason] = self.drops.get(reason, 0) + 1

@@ -12,7 +12,7 @@ from django_cacheaside.management.targets import add_target_arguments, database_
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.registry import Registration, registry
 
-HELP = "Drops the cached rows of models: the next read of each row loads it. One command to the server per model."
+HELP = "Drops the cached rows of models, and what is found by their declared keys: the next read of each loads it."
 
 QUESTION = """This drops all cached rows of {count} models: every read goes to the database until they are filled again.
 Are you sure you want to do this?
@@ -42,7 +42,8 @@ def run(command: BaseCommand, options: Mapping[str, Any]) -> None:
         return
     current = runtime.current()
     # past the invalidator, which would keep for later what the server does not take
-    current.store.flush(current.place(one, connections[database_of(one, options["database"])]).space for one in chosen)
+    places = (current.place(one, connections[database_of(one, options["database"])]) for one in chosen)
+    current.store.flush(space for place in places for space in place.spaces)
     if options["verbosity"]:
         command.stdout.write(f"Flushed {len(chosen)} model{'' if len(chosen) == 1 else 's'}.")
 

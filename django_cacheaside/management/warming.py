@@ -36,8 +36,8 @@ class CountedSource(Source[Any, Row]):
         self.encoded_bytes += len(payload)
         return payload
 
-    def decode(self, pk: Any, raw: bytes, /) -> Row:
-        return self._rows.decode(pk, raw)
+    def decode(self, pk: Any, raw: bytes, at: int, /) -> Row:
+        return self._rows.decode(pk, raw, at)
 
 
 class UnloadedSource(CountedSource):
@@ -83,13 +83,17 @@ class Warming:
 
         Raises:
             StoreUnavailableError: The server did not answer: this chunk may be filled in part.
-            CommandError: The connection is in a transaction, whose rows nobody else may see yet.
+            CommandError: The connection is in a transaction, whose rows nobody else may see yet; or others make the
+                database's keys differently.
         """
         left = size if self._limit is None else min(size, self._limit - self.rows)
         pks = list(self._behind(self.last).values_list("pk", flat=True)[:left]) if left else []
         if not pks:
             return False
         breaker = self._runtime.invalidator.breaker
+        agreement = self._runtime.agreements.get(self._source.space.database)
+        if agreement is not None and not agreement.holds():
+            raise CommandError("other processes make the keys of this database differently: the log says how.")
         self._runtime.fetcher.fetch(self._source, pks, Access.LOOK if self._is_dry_run else self._access())
         if breaker.is_open:
             self._runtime.store.probe()

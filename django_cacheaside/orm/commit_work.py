@@ -108,8 +108,10 @@ def around_statement(connection: BaseDatabaseWrapper, writes: Writes, execute: C
     try:
         result = execute()
     except Exception:
-        # a connection that answers has no statement under way: it happened or it failed, and release serves both
-        if connection.is_usable():
+        # a connection that answers has no statement under way: it happened or it failed, and release serves both; in a
+        # test's transaction, which answers nothing from now on, it failed
+        is_in_test = connection.in_atomic_block and state_of(connection).counts_as_autocommit is not None
+        if is_in_test or connection.is_usable():
             invalidator.failed(ticket)
         else:
             invalidator.unknown(ticket)

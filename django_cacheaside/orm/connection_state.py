@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -23,6 +24,7 @@ class ConnectionState:
     """Kept by the commit work and the net, read by whoever reads through the cache."""
 
     __slots__ = (
+        "counts_as_autocommit",
         "cursors",
         "default_is_snapshot",
         "has_written",
@@ -47,6 +49,8 @@ class ConnectionState:
         """Do transactions of this connection begin so? None until it is learnt."""
         self.cursors: WeakSet[CursorWrapper] = WeakSet()
         """SQLite: cursors that may hold an unfinished SELECT, and with it an old snapshot."""
+        self.counts_as_autocommit: Callable[[], bool] | None = None
+        """For tests: asked inside ``atomic`` whether only the test's own transaction is open. None in production."""
 
     def end_transaction(self) -> None:
         """COMMIT or ROLLBACK has happened."""
@@ -68,7 +72,9 @@ def is_in_transaction(connection: BaseDatabaseWrapper, state: ConnectionState) -
     """Is what a statement does undone by a rollback to come? Before it connects, Django knows of no autocommit yet."""
     if connection.connection is None:
         return connection.in_atomic_block
-    return connection.in_atomic_block or state.is_in_raw_transaction or not connection.autocommit
+    if connection.in_atomic_block:
+        return state.counts_as_autocommit is None or not state.counts_as_autocommit()
+    return state.is_in_raw_transaction or not connection.autocommit
 
 
 def has_unfinished_cursor(state: ConnectionState) -> bool:

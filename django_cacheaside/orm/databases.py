@@ -1,4 +1,7 @@
-"""Which database an alias is: keys carry the database's identity, so that every process that uses it meets in them."""
+"""Which database an alias is: keys carry the database's identity, so that every process that uses it meets in them.
+
+By default it is the database's name; ``CACHEASIDE["DATABASES"]`` declares it where names say too little or too much.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,67 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from django_cacheaside.conf import get_settings
+
 _PROCESS = os.urandom(4).hex()
+_configured: dict[str, object] = {}
+
+
+def note_configured_names() -> None:
+    """Keep the names that the settings give the databases, before a test run gives them others.
+
+    The first call counts.
+    """
+    for alias in connections:
+        _configured.setdefault(alias, connections.settings[alias].get("NAME"))
 
 
 def identity(connection: BaseDatabaseWrapper) -> str:
-    """The database's name, the same for every alias of it; for SQLite its file's, for one in memory this process's.
+    """What stands for the database in keys, the same in every process and for every alias of it.
+
+    Declared, or its own name. A database that a test run has made in place of the declared one is another one, and so
+    is each of those that several test processes make: there the declared identity and the name together. A test's
+    MIRROR is the database that it mirrors.
+
+    Raises:
+        ImproperlyConfigured: ``CACHEASIDE`` is wrong.
+    """
+    declared = get_settings().DATABASES.get(connection.alias)
+    if declared is None or is_private(connection):
+        return own_name(connection)
+    if not is_renamed(connection):
+        return declared
+    mirrored = (connection.settings_dict.get("TEST") or {}).get("MIRROR")
+    return identity(connections[mirrored]) if mirrored else f"{declared}:{own_name(connection)}"
+
+
+def own_name(connection: BaseDatabaseWrapper) -> str:
+    """The database's name; for SQLite its file's, for one in memory this process's.
 
     Hosts do not count: ``localhost`` and ``127.0.0.1`` are one server. Two databases of one name on two servers share
-    their keys; ``may_serve`` then keeps all but one of them out of the cache.
+    their keys, unless their identities are declared; ``may_serve`` then keeps all but one of them out of the cache.
     """
-    name = str(connection.settings_dict.get("NAME") or connection.settings_dict.get("OPTIONS", {}).get("service", ""))
-    if connection.vendor != "sqlite":
-        return name
-    if ":memory:" in name or "mode=memory" in name:
+    name = _name(connection)
+    if is_private(connection):
         return f"memory-{os.getpid()}-{_PROCESS}"
-    return _file_identity(name)
+    return _file_identity(name) if connection.vendor == "sqlite" else name
+
+
+def is_private(connection: BaseDatabaseWrapper) -> bool:
+    """Is it a database in this process's memory?"""
+    name = _name(connection)
+    return connection.vendor == "sqlite" and (":memory:" in name or "mode=memory" in name)
+
+
+def is_renamed(connection: BaseDatabaseWrapper) -> bool:
+    """Has it another name than the settings gave it? A test run does that."""
+    name = connection.settings_dict.get("NAME")
+    return str(_configured.get(connection.alias, name)) != str(name)
+
+
+def _name(connection: BaseDatabaseWrapper) -> str:
+    options = connection.settings_dict.get("OPTIONS") or {}
+    return str(connection.settings_dict.get("NAME") or options.get("service", ""))
 
 
 @lru_cache(maxsize=64)

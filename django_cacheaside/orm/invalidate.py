@@ -21,6 +21,8 @@ def invalidate(what: Model | type[Model], *pks: Any, using: str | None = None) -
         invalidate(Product, 1, 2)    these rows
         invalidate(Product)          all of them, O(1)
 
+    Declared keys (``Unique``, ``Listing``, ``Derived``) of the model are dropped as a whole in each case.
+
     In a transaction it is done at its COMMIT, as for any write; otherwise now, in one round trip. If the server is away
     it is done as soon as it answers. Call it after the change: a reader in between may cache what was there before.
 
@@ -49,6 +51,8 @@ def invalidate(what: Model | type[Model], *pks: Any, using: str | None = None) -
             writes.add_model(place.space)
         else:
             writes.add_rows(place.space, map(place.key.ident, values))
+        for index in place.indexes:  # under which values the rows are found now is for the database to say
+            writes.add_model(index.space)
     state = state_of(connection)
     if is_in_transaction(connection, state):
         state.has_written = True

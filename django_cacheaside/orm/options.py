@@ -11,9 +11,11 @@ from django.db.models import Model
 
 from django_cacheaside.conf import DURATIONS, Duration, Settings, duration_problem, nearest, seconds
 from django_cacheaside.engine.policy import Policy
+from django_cacheaside.orm.index.declarations import KeyDeclaration
 
-OPTIONS = ("ttl", "jitter", "negative_ttl", "exclude")
+OPTIONS = ("ttl", "jitter", "negative_ttl", "keys", "exclude", "precise_updates", "shared")
 
+_DURATIONS = ("ttl", "jitter", "negative_ttl")
 _USER_BASE = "django.contrib.auth.base_user.AbstractBaseUser"
 
 
@@ -22,13 +24,19 @@ class ModelOptions:
     """What a model declares for itself; None where the settings decide. Durations in seconds.
 
     Args:
+        keys: By what else than the primary key rows are found.
         exclude: The attnames of the columns that are not stored in Redis; deferred on served instances.
+        shared: Is its table the same one in every namespace?
+        precise_updates: Is a write by a condition asked which rows it hit, rather than that the whole model is dropped?
     """
 
     ttl: float | None = None
     jitter: float | None = None
     negative_ttl: float | None = None
+    keys: tuple[KeyDeclaration, ...] = ()
     exclude: frozenset[str] = frozenset()
+    precise_updates: bool = False
+    shared: bool = False
 
     def policy(self, settings: Settings) -> Policy:
         """The durations that hold for the model."""
@@ -65,11 +73,11 @@ def checked_options(model: type[Model], declared: Mapping[str, Any], *, where: s
         ImproperlyConfigured: An option is unknown or out of its range, or ``exclude`` names no column that can be left
             out.
     """
-    chosen: dict[str, float] = {}
+    chosen: dict[str, Any] = {}
     for name, value in declared.items():
         if name not in OPTIONS:
             raise ImproperlyConfigured(f"{where} has no option {name!r}. {nearest(name, OPTIONS)}")
-        if name == "exclude":
+        if name not in _DURATIONS:
             continue
         allowed = Duration(0, 1) if name == "jitter" else DURATIONS[name.upper()]
         wrong = duration_problem(name, value, allowed)
@@ -79,7 +87,12 @@ def checked_options(model: type[Model], declared: Mapping[str, Any], *, where: s
         assert number is not None
         chosen[name] = number
     exclude = _excluded(model, declared["exclude"], where) if "exclude" in declared else _excluded_by_default(model)
-    return ModelOptions(**chosen, exclude=exclude)
+    keys = _declarations(declared.get("keys", ()), where)
+    flags = {name: declared.get(name, False) for name in ("precise_updates", "shared")}
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ImproperlyConfigured(f"{where}: {name} is {value!r}; it must be True or False.")
+    return ModelOptions(**chosen, keys=keys, exclude=exclude, **flags)
 
 
 def declared_options(options: type | None) -> Mapping[str, Any]:
@@ -97,6 +110,16 @@ def inherits(model: type[Model], base: str) -> bool:
     By name: an ``apps.py`` may import who asks, and no model can be imported as early as that.
     """
     return any(f"{one.__module__}.{one.__qualname__}" == base for one in model.__mro__)
+
+
+def _declarations(keys: object, where: str) -> tuple[KeyDeclaration, ...]:
+    if not isinstance(keys, (list, tuple)):
+        raise ImproperlyConfigured(f"{where}: keys is {keys!r}; it takes a list of Unique, Listing and Derived.")
+    for key in keys:
+        if not isinstance(key, KeyDeclaration):
+            said = f"Unique({key!r})" if isinstance(key, str) else "a Unique, a Listing or a Derived"
+            raise ImproperlyConfigured(f"{where}: keys has {key!r} in it; say {said}.")
+    return tuple(keys)
 
 
 def _excluded(model: type[Model], names: object, where: str) -> frozenset[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from asyncio import _get_running_loop as get_running_loop  # Django's check by itself takes 0.6 µs of a hit
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any, Generic, TypeVar
 
 from django.db import connections, router
@@ -11,14 +12,18 @@ from django.db.models import Model
 from django.utils.asyncio import async_unsafe
 
 from django_cacheaside.engine.fetch import Access
-from django_cacheaside.engine.source import MISSING, Missing
+from django_cacheaside.engine.source import Missing
+from django_cacheaside.engine.tally import Event, Tally
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.access import access_of
 from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.databases import may_serve
+from django_cacheaside.orm.index.find import find_rows
+from django_cacheaside.orm.index.index import Index
+from django_cacheaside.orm.index.source import IndexSource, Values
 from django_cacheaside.orm.instances import instance_builder
 from django_cacheaside.orm.registry import registry
-from django_cacheaside.orm.rows import RowSource
+from django_cacheaside.orm.rows import Row, RowSource
 from django_cacheaside.orm.switch import is_disabled
 from django_cacheaside.store.writes import Writes
 
@@ -28,11 +33,18 @@ M = TypeVar("M", bound=Model)
 class Reading(Generic[M]):
     """One read of a model, begun now: where from, and what it may do with the cache."""
 
-    __slots__ = ("_access", "_model", "_runtime", "_source", "_written")
+    __slots__ = ("_access", "_model", "_runtime", "_source", "_written", "place")
 
     def __init__(
-        self, model: type[M], current: runtime.Runtime, source: RowSource, access: Access, written: Writes
+        self,
+        model: type[M],
+        current: runtime.Runtime,
+        place: runtime.Place,
+        source: RowSource,
+        access: Access,
+        written: Writes,
     ) -> None:
+        self.place = place
         self._model = model
         self._runtime = current
         self._source = source
@@ -46,28 +58,84 @@ class Reading(Generic[M]):
         if pk is None or (self._written and self._written.covers(source.space, source.ident(pk))):
             return None
         row = self._runtime.fetcher.fetch_one(source, pk, self._access)
-        return row if isinstance(row, Missing) else self._build((row,))[0]
+        return row if isinstance(row, Missing) else self.build((row,))[0]
 
     def many(self, spelt: Iterable[object]) -> dict[Any, M] | None:
         """Those that exist, by primary key, in the order asked for; None if Django must answer.
 
         Round trips as for one.
         """
+        found = self.rows(spelt)
+        return None if found is None else dict(zip(found, self.build(found.values()), strict=True))
+
+    def rows(self, spelt: Iterable[object]) -> dict[Any, Row] | None:
+        """As ``many``, the rows themselves."""
         source, written = self._source, self._written
         value_of = source.key.value
         pks = dict.fromkeys(map(value_of, spelt))
         if None in pks or (written and any(written.covers(source.space, source.ident(pk)) for pk in pks)):
             return None
         rows = self._runtime.fetcher.fetch(source, list(pks), self._access)
-        found = {pk: row for pk, row in rows.items() if row is not MISSING}
-        return dict(zip(found, self._build(found.values()), strict=True))
+        return {pk: row for pk, row in rows.items() if not isinstance(row, Missing)}
 
-    def _build(self, rows: Iterable[Any]) -> list[Any]:
+    def by_index(self, index: Index, keys: Iterable[Sequence[object]]) -> dict[Values, list[Row] | None] | None:
+        """The rows of each key, each the values of a declared key's columns; None if Django must answer.
+
+        None in place of the rows of one key says the same of that key alone. Round trips as ``find_rows``.
+        """
+        source, written = index.source, self._written
+        if source is None or (written and not written.spaces().isdisjoint((index.space, self._source.space))):
+            return None
+        values = dict.fromkeys(map(source.naming.values, keys))
+        if None in values:
+            return None
+        known = [one for one in values if one is not None]
+        return find_rows(self._runtime.fetcher, self._watched(source), self._source, known, self._access)
+
+    def watched_by(self, watcher: Tally) -> None:
+        """Count what this read does into ``watcher`` too."""
+        self._source = copy(self._source)
+        self._source.tally = _Watched(self._source.tally, watcher)
+
+    def _watched(self, source: IndexSource) -> IndexSource:
+        if not isinstance(self._source.tally, _Watched):
+            return source
+        source = copy(source)
+        source.tally = self._source.tally
+        return source
+
+    def build(self, rows: Iterable[Any]) -> list[Any]:
+        """Instances of rows."""
         source = self._source
         build = source.builders.get(self._model)
         if build is None:
             build = source.builders[self._model] = instance_builder(self._model, source.attnames)
         return build(source.alias, rows)
+
+
+class _Watched(Tally):
+    """Counts twice: for the model, and for who watches one read."""
+
+    __slots__ = ("_watcher",)
+
+    def __init__(self, tally: Tally, watcher: Tally) -> None:
+        self.counts = tally.counts
+        self._watcher = watcher
+
+    def add(self, event: Event, times: int = 1) -> None:
+        super().add(event, times)
+        self._watcher.add(event, times)
+
+
+def alias_of(rows: Any) -> str | None:
+    """The database that a manager or queryset reads, by ``using()`` or by its hints; None for the router's choice.
+
+    ``order.product`` hints at the order: its product is in the order's database.
+    """
+    if rows._db is None and rows._hints:
+        return router.db_for_write(rows.model, **rows._hints)
+    alias: str | None = rows._db
+    return alias
 
 
 @async_unsafe(
@@ -97,5 +165,6 @@ def begin_reading(model: type[M], alias: str | None) -> Reading[M] | None:
     access = access_of(connection, state)
     if access is None:
         return None
-    source = current.place(registry.for_model(model), connection).source
-    return None if source is None else Reading(model, current, source, access, state.writes)
+    place = current.place(registry.for_model(model), connection)
+    source = place.source
+    return None if source is None else Reading(model, current, place, source, access, state.writes)

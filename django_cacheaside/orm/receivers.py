@@ -14,7 +14,9 @@ from django.db.models.signals import post_delete, post_save
 
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.connection_state import is_in_transaction, state_of
+from django_cacheaside.orm.index.index import Index
 from django_cacheaside.orm.registry import Registration, registry
+from django_cacheaside.store.writes import Writes
 
 
 def connect_receivers(model: type[Model]) -> None:
@@ -38,6 +40,18 @@ def _add_keys(sender: type[Model], *, instance: Model, using: str, **_: Any) -> 
             state.writes.add_model(place.space)
         else:
             state.writes.add_rows(place.space, [place.key.ident(value)])
+        for index in place.indexes:
+            _add_declared(state.writes, index, instance)
+
+
+def _add_declared(writes: Writes, index: Index, instance: Model) -> None:
+    """The key of an instance's own values, as far as it has them: what it has not, the net asks the database for."""
+    known = vars(instance)
+    if index.naming is None or not all(attname in known for attname in index.key.attnames):
+        return
+    values = index.naming.values([known[attname] for attname in index.key.attnames])
+    if values is not None:
+        writes.add_rows(index.space, [index.naming.ident(values)])
 
 
 def registrations_of(model: type[Model]) -> list[Registration]:

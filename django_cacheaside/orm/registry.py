@@ -8,7 +8,7 @@ database or from Redis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -17,6 +17,7 @@ from django.db.models import Model
 from django_cacheaside.conf import Settings, get_settings
 from django_cacheaside.engine.tally import Tally
 from django_cacheaside.keys import KeySpace
+from django_cacheaside.orm.index.resolve import KeyDeclarationError, ResolvedKey, resolve_all
 from django_cacheaside.orm.options import ModelOptions, read_options
 
 
@@ -25,7 +26,8 @@ class Key:
     """One kind of key of a model.
 
     Args:
-        kind: ``row`` for the entry of a row, ``lease`` for the lease beside it, ``epoch`` for the model's.
+        kind: ``row`` for the entry of a row; ``unique``, ``listing`` and ``derived`` for those of declared keys; after
+            each of these ``lease`` for the lease beside it, and ``epoch`` for the epoch of them all.
         pattern: The key as it stands in Redis behind the alias's prefix; what varies is in angle brackets.
         ttl_s: Longest life in seconds, jitter included.
     """
@@ -38,13 +40,29 @@ class Key:
 class Registration:
     """One cached model, with its options and its counts in this process."""
 
-    __slots__ = ("label", "model", "options", "tally")
+    __slots__ = ("_declared", "label", "model", "options", "tally")
 
     def __init__(self, model: type[Model], options: ModelOptions) -> None:
         self.model = model
         self.label = model._meta.label_lower
         self.options = options
         self.tally = Tally()
+        self._declared: tuple[ResolvedKey, ...] | None = None
+
+    @property
+    def declared(self) -> tuple[ResolvedKey, ...]:
+        """What ``CacheAside.keys`` declares. All models must be loaded.
+
+        Raises:
+            KeyDeclarationError: A declaration is wrong.
+        """
+        if self._declared is None:
+            found = list(resolve_all(self.model, self.options.keys, exclude=self.options.exclude))
+            for one in found:
+                if isinstance(one, KeyDeclarationError):
+                    raise one
+            self._declared = tuple(one for one in found if isinstance(one, ResolvedKey))
+        return self._declared
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -53,17 +71,27 @@ class Registration:
         Raises:
             ImproperlyConfigured: The settings are wrong.
         """
-        return self.keys_in(KeySpace(self.label, "<database>", str), get_settings())
+        names = ["", *(f".{declared.name}" for declared in self.declared)]
+        return self.keys_in([KeySpace(self.label + name, "<database>", str) for name in names], get_settings())
 
-    def keys_in(self, space: KeySpace, settings: Settings) -> tuple[Key, ...]:
-        """Each kind of key that the model has in one database."""
+    def keys_in(self, spaces: Sequence[KeySpace], settings: Settings) -> tuple[Key, ...]:
+        """Each kind of key that the model has in one database.
+
+        Args:
+            spaces: Of its rows, then of each declared key in its order.
+        """
         policy = self.options.policy(settings)
-        row = f"<{self.model._meta.pk.name}>"
-        return (
-            Key("row", space.entry(row), policy.ttl_ms * (1 + policy.jitter) / 1000),
-            Key("lease", space.lease(row), policy.lease_ms / 1000),
-            Key("epoch", space.epoch, policy.epoch_ms / 1000),
-        )
+        life_s = policy.ttl_ms * (1 + policy.jitter) / 1000
+        entries = [("row", (self.model._meta.pk.name,)), *((one.kind, one.attnames) for one in self.declared)]
+        keys: list[Key] = []
+        for space, (kind, varying) in zip(spaces, entries, strict=True):
+            ident = "|".join(f"<{name}>" for name in varying)
+            keys += (
+                Key(kind, space.entry(ident), life_s),
+                Key("lease", space.lease(ident), policy.lease_ms / 1000),
+                Key("epoch", space.epoch, policy.epoch_ms / 1000),
+            )
+        return tuple(keys)
 
     def __repr__(self) -> str:
         return f"Registration({self.label})"

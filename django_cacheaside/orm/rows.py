@@ -14,8 +14,8 @@ from django_cacheaside.engine.source import Source
 from django_cacheaside.exceptions import UncacheableRowError, UndecodableEntryError
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.orm.codec import RowCodec, row_codec
+from django_cacheaside.orm.columns import ColumnKey
 from django_cacheaside.orm.instances import Build
-from django_cacheaside.orm.primary_key import PrimaryKey
 from django_cacheaside.orm.registry import Registration
 
 Row = Sequence[Any]
@@ -35,7 +35,7 @@ class RowSource(Source[Any, Row]):
         *,
         space: KeySpace,
         policy: Policy,
-        key: PrimaryKey,
+        key: ColumnKey,
         use_tz: bool,
     ) -> None:
         model = registration.model
@@ -71,10 +71,10 @@ class RowSource(Source[Any, Row]):
             raise UncacheableRowError(f"the database gave the row {row[self._pk_at]!r} for {pk!r}")
         return self._codec.fingerprint + self._codec.encode(row)
 
-    def decode(self, pk: Any, raw: bytes, /) -> Row:
-        if not raw.startswith(self._codec.fingerprint):
+    def decode(self, pk: Any, raw: bytes, at: int, /) -> Row:
+        if not raw.startswith(self._codec.fingerprint, at):
             raise UndecodableEntryError("an entry of another schema")
-        row = self._codec.decode(raw[FINGERPRINT_SIZE:])
+        row = self._codec.decode(raw[at + FINGERPRINT_SIZE :])
         if row[self._pk_at] != pk:
             raise UndecodableEntryError(f"the entry of {pk!r} holds the row {row[self._pk_at]!r}")
         return row

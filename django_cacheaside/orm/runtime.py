@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import AbstractContextManager, nullcontext
 
 from django.core.signals import setting_changed
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cacheaside import conf
 from django_cacheaside.clock import SystemClock
+from django_cacheaside.engine.agreement import Agreements
 from django_cacheaside.engine.fetch import Fetcher
 from django_cacheaside.engine.invalidation import Invalidator
-from django_cacheaside.keys import KeySpace
+from django_cacheaside.keys import KeySpace, label_in
+from django_cacheaside.orm.columns import ColumnKey, primary_key
 from django_cacheaside.orm.databases import identity
-from django_cacheaside.orm.primary_key import PrimaryKey, primary_key
+from django_cacheaside.orm.fingerprint import announcements
+from django_cacheaside.orm.index.index import Index, make_index
+from django_cacheaside.orm.namespaces import Namespace
 from django_cacheaside.orm.registry import Key, Registration
 from django_cacheaside.orm.rows import RowSource
 from django_cacheaside.store.pool import Pool
 from django_cacheaside.store.store import Store
 
+MOST_PLACES = 5000
+"""Models in databases and namespaces of which a process keeps what it has made of them; 10 kB each."""
+
 
 class Place:
-    """One cached model in one database: its keys, and its rows if they can be served.
+    """One cached model in one database and namespace: its keys, and its rows if they can be served.
 
-    ``key`` and ``source`` are None where the primary key is of a kind that is not cached.
+    ``key`` and ``source`` are None where the primary key is of a kind that is not cached. ``indexes`` are its declared
+    keys.
     """
 
-    __slots__ = ("database", "key", "source", "space")
+    __slots__ = ("database", "indexes", "key", "source", "space")
 
-    def __init__(self, space: KeySpace, key: PrimaryKey | None, source: RowSource | None, database: object) -> None:
+    def __init__(
+        self,
+        space: KeySpace,
+        key: ColumnKey | None,
+        source: RowSource | None,
+        database: object,
+        indexes: tuple[Index, ...],
+    ) -> None:
         self.space = space
         self.key = key
         self.source = source
         self.database = database
+        self.indexes = indexes
+
+    @property
+    def spaces(self) -> list[KeySpace]:
+        """Of its rows and of all its declared keys: each has an epoch."""
+        return [self.space, *(index.space for index in self.indexes)]
 
 
 class Runtime:
@@ -43,35 +66,82 @@ class Runtime:
         clock = SystemClock()
         pool = Pool(alias.parameters, connect_timeout_s=settings.CONNECT_TIMEOUT, timeout_s=settings.TIMEOUT)
         self.settings = settings
+        intent_ms = round(1000 * settings.INTENT)
         self.store = Store(pool, probe_key=alias.make_key("{cacheaside}probe"))
-        self.invalidator = Invalidator(self.store, clock, intent_ms=round(1000 * settings.INTENT))
-        self.fetcher = Fetcher(self.store, self.invalidator.breaker, clock)
+        self.agreements = Agreements(self.store, clock, intent_ms=intent_ms)
+        self.invalidator = Invalidator(self.store, self.agreements, clock, intent_ms=intent_ms)
+        self.fetcher = Fetcher(self.store, self.invalidator.breaker, self.agreements, clock)
+        self._alias = alias
         self._make_key = alias.make_key
-        self._places: dict[tuple[Registration, str], Place] = {}
+        self._namespace = None if settings.NAMESPACE is None else Namespace(settings.NAMESPACE)
+        self._places: dict[tuple[Registration, str, str | None], Place] = {}
+        self._lock = threading.Lock()
 
     def place(self, registration: Registration, connection: BaseDatabaseWrapper) -> Place:
-        """Where a model's rows are in a database; made once, and again if the alias comes to mean another one."""
+        """Where a model's rows are in a database, in the namespace in force.
+
+        Made once, and again if the alias comes to mean another database.
+
+        Raises:
+            ImproperlyConfigured: The namespace can't be told.
+        """
         database = connection.settings_dict["NAME"]
-        place = self._places.get((registration, connection.alias))
+        namespace = None
+        if self._namespace is not None and not registration.options.shared:
+            namespace = self._namespace.in_force()
+        place = self._places.get((registration, connection.alias, namespace))
         if place is None or (place.database is not database and place.database != database):
-            place = self._places[registration, connection.alias] = self._make_place(registration, connection, database)
+            place = self._make_place(registration, connection, database, namespace)
+            with self._lock:
+                self._places[registration, connection.alias, namespace] = place
+                if len(self._places) > MOST_PLACES:
+                    del self._places[next(iter(self._places))]
         return place
 
-    def _make_place(self, registration: Registration, connection: BaseDatabaseWrapper, database: object) -> Place:
-        space = KeySpace(registration.label, identity(connection), self._make_key)
+    def one_namespace(self) -> AbstractContextManager[None]:
+        """For one statement: the namespace is asked for now, and holds for all of its keys.
+
+        Raises:
+            ImproperlyConfigured: It can't be told.
+        """
+        return nullcontext() if self._namespace is None else self._namespace.held()
+
+    def _make_place(
+        self, registration: Registration, connection: BaseDatabaseWrapper, database: object, namespace: str | None
+    ) -> Place:
+        name, use_tz = identity(connection), conf.uses_time_zones()
+        if said := announcements(connection, self._alias, self.settings):
+            self.agreements.join(name, said)
+        label = label_in(namespace, registration.label)
+        space = KeySpace(label, name, self._make_key)
         key = primary_key(registration.model, connection)
-        if key is None:
-            return Place(space, None, None, database)
         policy = registration.options.policy(self.settings)
-        source = RowSource(registration, connection, space=space, policy=policy, key=key, use_tz=conf.uses_time_zones())
-        return Place(space, key, source, database)
+        source = None
+        if key is not None:
+            source = RowSource(registration, connection, space=space, policy=policy, key=key, use_tz=use_tz)
+        indexes = tuple(
+            make_index(
+                declared,
+                registration.model,
+                connection,
+                label=label,
+                database=name,
+                make_key=self._make_key,
+                policy=policy,
+                rows=source,
+                use_tz=use_tz,
+            )
+            for declared in registration.declared
+        )
+        return Place(space, key, source, database, indexes)
 
     def keys(self, registration: Registration, connection: BaseDatabaseWrapper) -> tuple[Key, ...]:
         """Each kind of key that a model has in a database, as it stands in Redis."""
-        return registration.keys_in(self.place(registration, connection).space, self.settings)
+        return registration.keys_in(self.place(registration, connection).spaces, self.settings)
 
     def close(self) -> None:
-        """Hang up."""
+        """Take back what was announced, and hang up."""
+        self.agreements.withdraw()
         self.store.close()
 
 

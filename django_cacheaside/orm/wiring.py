@@ -15,6 +15,7 @@ from django_cacheaside.orm import runtime
 from django_cacheaside.orm.commit_work import forget_transaction, install_commit_work
 from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.cursors import watch_cursors
+from django_cacheaside.orm.databases import note_configured_names
 from django_cacheaside.orm.mixin import CacheAsideMixin
 from django_cacheaside.orm.net.wrapper import Net, forget_plans
 from django_cacheaside.orm.receivers import connect_receivers
@@ -30,6 +31,7 @@ def wire() -> None:
         ImproperlyConfigured: A model's ``class CacheAside`` is wrong.
     """
     take_up_waiting()
+    note_configured_names()
     for model in apps.get_models(include_auto_created=True, include_swapped=True):
         _register(model)
     class_prepared.connect(_prepared, dispatch_uid="django_cacheaside")
@@ -72,6 +74,7 @@ def _migrated(sender: AppConfig, using: str, **_: Any) -> None:
     writes = Writes()
     for registration in registry:
         if registration.model._meta.app_label == sender.label:
-            writes.add_model(current.place(registration, connections[using]).space)
+            for space in current.place(registration, connections[using]).spaces:
+                writes.add_model(space)
     if writes:
         current.invalidator.invalidate(writes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One row as one MGET saw it: the server's run id, the epoch's bytes, the entry's bytes."""
+    """One row as one MGET saw it: the server's run id (sealed), the epoch's bytes, the entry's bytes."""
 
     run: bytes
     epoch: bytes | None
@@ -81,3 +81,18 @@ class Filling:
     body: bytes
     life_ms: int
     fresh_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What processes say of how they make the keys of one database.
+
+    Args:
+        age_ms: For how long somebody has been saying what we say, without a pause.
+        generation: What seals the values filled by those who say so, in hexadecimal; "" while others say otherwise.
+        others: What else is said, by its mark.
+    """
+
+    age_ms: int
+    generation: str
+    others: Mapping[str, str]

@@ -14,9 +14,10 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.store import scripts
-from django_cacheaside.store.acts import Acquired, Bypass, Claim, Filling, Own, Seen, SeenRows, Value, Wait
+from django_cacheaside.store.acts import Acquired, Bypass, Claim, Filling, Heard, Own, Seen, SeenRows, Value, Wait
 from django_cacheaside.store.envelope import NONCE_SIZE, TOKEN_SIZE
 from django_cacheaside.store.errors import CLIENT_ERRORS, unavailable
+from django_cacheaside.store.generations import Generations
 from django_cacheaside.store.pool import Command, Pool
 from django_cacheaside.store.scripts import Script
 from django_cacheaside.store.writes import Writes
@@ -51,6 +52,7 @@ class Store:
     def __init__(self, pool: Pool, *, probe_key: str) -> None:
         self._pool = pool
         self._probe_key = probe_key
+        self.generations = Generations()
 
     def read_one(self, space: KeySpace, ident: str) -> Seen:
         """The epoch and one entry. One round trip: one MGET, no script."""
@@ -58,7 +60,7 @@ class Store:
             run, (epoch, entry) = self._pool.call(("MGET", space.epoch, space.entry(ident)))
         except CLIENT_ERRORS as error:
             raise unavailable(error) from error
-        return Seen(run, epoch, entry)
+        return Seen(self.generations.sealed(run, space.database), epoch, entry)
 
     def read(self, space: KeySpace, idents: Sequence[str]) -> list[SeenRows]:
         """The epoch and the entries of many rows, in their order. One round trip: one MGET per 1,000 rows."""
@@ -66,6 +68,7 @@ class Store:
             ("MGET", space.epoch, *map(space.entry, chunk)) for chunk in _chunks(idents, KEYS_PER_MGET)
         ]
         run, replies = self._pipeline(commands)
+        run = self.generations.sealed(run, space.database)
         return [SeenRows(run, epoch, entries) for epoch, *entries in replies]
 
     def acquire(
@@ -144,6 +147,25 @@ class Store:
     def flush(self, spaces: Iterable[KeySpace]) -> None:
         """Drop all values of models by their epochs, O(1) each. One round trip."""
         self._run((scripts.FLUSH, [space.epoch], []) for space in spaces)
+
+    def announce(self, record: str, mark: str, text: str, *, life_ms: int, had: str) -> Heard:
+        """Say how this process makes its keys, and hear how others do. One round trip.
+
+        Args:
+            record: The key that all processes of one database look at; it is not made by the alias's key function.
+            mark: What must be equal for keys to meet.
+            text: The same for people. Processes of one mark keep the one that was said last.
+            life_ms: How long it counts if nobody says it again.
+            had: The generation that this process has lately been told, in hexadecimal; "" for none.
+        """
+        drawn = os.urandom(NONCE_SIZE).hex()
+        ((age_ms, generation, *others),) = self._run([(scripts.ANNOUNCE, [record], [mark, text, life_ms, drawn, had])])
+        said = [part.decode("utf-8", "replace") for part in others]
+        return Heard(age_ms, generation.decode(), dict(zip(said[::2], said[1::2], strict=True)))
+
+    def withdraw(self, record: str, mark: str) -> None:
+        """Take back what was announced. One round trip."""
+        self._run([(scripts.WITHDRAW, [record], [mark])])
 
     def probe(self) -> None:
         """Does the server take writes? One that is full, a replica or forbidden could not be told of a commit."""

@@ -6,10 +6,13 @@ import uuid
 from typing import Any
 
 import django
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.db.models.functions import Now
 
 from django_cacheaside.models import CacheAsideManager, CacheAsideMixin, CachedManager, CachedQuerySet
+from django_cacheaside.orm.register import register
 
 CASCADES_IN_DATABASE = django.VERSION >= (6, 1)
 
@@ -401,3 +404,70 @@ class Haunt(CacheAsideMixin, models.Model):
     kit = models.ForeignKey(Kit, models.CASCADE, null=True)
     proxy = models.ForeignKey(CategoryProxy, models.CASCADE, null=True)
     crest = models.ForeignKey(Crest, models.CASCADE, null=True)
+
+
+def nobody() -> int:
+    """Who is host when the host has gone."""
+    return 0
+
+
+class Guest(CacheAsideMixin, models.Model):
+    """Falls to another host when its own goes, by ``SET()``."""
+
+    host = models.ForeignKey(Maker, models.SET(nobody), db_constraint=False)
+
+
+class Bill(CacheAsideMixin, models.Model):
+    """The database computes a column."""
+
+    net = models.IntegerField(default=1)
+    tax = models.IntegerField(default=1)
+    gross = models.GeneratedField(
+        expression=models.F("net") + models.F("tax"), output_field=models.IntegerField(), db_persist=True
+    )
+
+
+class Lot(CacheAsideMixin, models.Model):
+    """Unique by two columns, of which a write may name one."""
+
+    aisle = models.IntegerField(default=1)
+    place = models.IntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["aisle", "place"], name="lot_of_aisle_and_place")]
+
+
+class Subject(models.Model):
+    """Plain; its notes go with it, by a generic relation."""
+
+    notes = GenericRelation("Note")
+
+
+class Note(CacheAsideMixin, models.Model):
+    """Of anything, by a generic foreign key."""
+
+    # no constraint: this app has no migrations, so its tables are made before those of the apps that have
+    content_type = models.ForeignKey(ContentType, models.CASCADE, db_constraint=False)
+    object_id = models.BigIntegerField()
+    about = GenericForeignKey()
+    text = models.CharField(max_length=50, default="old")
+
+
+class Singer(models.Model):
+    """Plain, one side of a many to many relation."""
+
+
+class Song(models.Model):
+    """Plain, the other side; in between are rows of a model that Django makes, and that is cached."""
+
+    singers = models.ManyToManyField(Singer)
+
+
+register(Song.singers.through)
+
+
+class Draft(CacheAsideMixin, models.Model):
+    """Its table is altered by migrations."""
+
+    name = models.CharField(max_length=50, default="old", null=True)  # noqa: DJ001  until a migration fills it
+    size = models.IntegerField(default=1)

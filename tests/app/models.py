@@ -51,4 +51,4 @@ class Crate(CacheAsideMixin, models.Model):
     version = models.IntegerField(default=0)
 
 
-from tests.app import catalog  # noqa: E402, F401  models of their own module, found by Django through this one
+from tests.app import catalog, keyed, letters  # noqa: E402, F401  models of modules of their own, found through this one

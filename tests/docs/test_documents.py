@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.db import connection, models
 from django.test.utils import isolate_apps
 
@@ -62,6 +63,17 @@ class TestReadme:
 
 
 class TestSettings:
+    def test_its_examples_are_valid(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        examples = [one for one in blocks(ROOT / "docs" / "settings.md") if "CACHEASIDE = " in one]
+        assert len(examples) == 3
+        for alias in ("default", "pool", "eu", "us"):
+            monkeypatch.setitem(settings.DATABASES, alias, {"NAME": "shop", "HOST": alias})
+        for example in examples:
+            names: dict[str, Any] = {}
+            exec(example, names)
+            names["CACHEASIDE"].pop("NAMESPACE", None)  # of a module of theirs
+            assert not list(conf.settings_problems(names["CACHEASIDE"])), example
+
     def test_every_key_is_documented_with_its_default(self) -> None:
         text = (ROOT / "docs" / "settings.md").read_text("utf-8")
         documented = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^|`]+)`? \|", text, re.MULTILINE))
@@ -73,7 +85,8 @@ class TestSettings:
     def test_its_model_is_valid(self) -> None:
         with isolate_apps("tests.app"):
             names: dict[str, Any] = {"__name__": "tests.app.readme"}
-            exec(blocks(ROOT / "docs" / "settings.md")[0], names)
+            (text,) = [one for one in blocks(ROOT / "docs" / "settings.md") if "class Currency" in one]
+            exec(text, names)
             registration = registry.for_model(names["Currency"])
         assert registration.options.ttl == 3600
         registry.remove(names["Currency"])

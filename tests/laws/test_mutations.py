@@ -100,7 +100,7 @@ ABSENT = "if string.find(found.err, 'WRONGTYPE', 1, true) then return false end"
 FATAL_MUTATIONS = [
     *[
         pytest.param(script.name, ABSENT, "", "WRONGTYPE", id=f"{script.name}-finds-wrong-type-absent")
-        for script in scripts.ALL_SCRIPTS
+        for script in scripts.ROW_SCRIPTS
     ],
     pytest.param("release", DEAD, "if true then", "invalid expire time", id="release-drops-dead-intents"),
 ]

@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 import redis
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
+from django_cacheaside.orm import runtime
 from django_cacheaside.store.pool import Pool
+from tests.orm import watch
 from tests.orm.costs import Costs, Count, commands_of, warm_up
+from tests.orm.process import Process
+from tests.orm.watch import Check
 from tests.orm.world import Elsewhere, Server
 
-DATABASES = ("default", "sqlite")
+DATABASES = tuple(settings.DATABASES)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,20 @@ def elsewhere(databases: None) -> Iterator[Elsewhere]:
 
 
 @pytest.fixture(scope="module")
+def second_process(databases: None) -> Iterator[Process]:
+    """A process that reads what this one writes."""
+    process = Process()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def check(server: Server, second_process: Process) -> Check:
+    """Execute a form of write and see that it keeps the promise."""
+    return lambda form, db, mode: watch.check(form, db, mode, server, second_process)
+
+
+@pytest.fixture(scope="module")
 def client(valkey_url: str) -> Iterator[redis.Redis]:
     """Past the package, over one connection."""
     with redis.Redis.from_url(valkey_url, single_connection_client=True) as client:
@@ -83,6 +102,8 @@ def count_round_trips(monkeypatch: pytest.MonkeyPatch, client: redis.Redis, db_a
     @contextmanager
     def count() -> Iterator[Costs]:
         costs = Costs()
+        for agreement in runtime.current().agreements.all():
+            agreement.look()  # none is due then for half a second
         before = commands_of(client)
         current.append(costs)
         try:

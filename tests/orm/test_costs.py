@@ -164,8 +164,8 @@ class TestConnections:
         """One INFO, once."""
         pk = make(db_alias)
         read(pk, db_alias)
-        runtime.current().store.close()
         with count_round_trips() as costs:
+            runtime.current().store.close()
             read(pk, db_alias)
         assert costs.commands["info"] == 1
         with count_round_trips() as costs:

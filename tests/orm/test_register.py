@@ -358,7 +358,7 @@ def everything(server: Server) -> Iterator[tuple[bytes, bytes]]:
 class TestOptions:
     def test_are_those_of_class_cacheaside(self, given: Callable[..., None]) -> None:
         given(User, ttl=60, jitter=0, negative_ttl=5, exclude=["password", "email"])
-        assert registry.for_model(User).options == ModelOptions(60, 0, 5, frozenset({"password", "email"}))
+        assert registry.for_model(User).options == ModelOptions(60, 0, 5, exclude=frozenset({"password", "email"}))
         assert registry.for_model(User).keys[0].ttl_s == 60
 
     @isolate_apps("tests.app")

@@ -31,6 +31,7 @@ from tests.app.catalog import (
     Truck,
     Uncounted,
 )
+from tests.app.keyed import Gadget
 from tests.orm.world import name
 
 KEY_FUNCTIONS = "tests.orm.test_registry"
@@ -196,3 +197,25 @@ class TestOptions:
     ) -> None:
         with pytest.raises(ImproperlyConfigured, match=message):
             registered(**options)
+
+
+class TestDeclaredKeys:
+    def test_are_listed_after_the_row_s(self) -> None:
+        assert [(key.kind, key.pattern) for key in registry.for_model(Gadget).keys if key.kind != "lease"] == [
+            ("row", "{app.gadget@<database>}e:<id>"),
+            ("epoch", "{app.gadget@<database>}g"),
+            ("unique", "{app.gadget.unique:slug@<database>}e:<slug>"),
+            ("epoch", "{app.gadget.unique:slug@<database>}g"),
+            ("unique", "{app.gadget.unique:tenant,sku@<database>}e:<tenant>|<sku>"),
+            ("epoch", "{app.gadget.unique:tenant,sku@<database>}g"),
+            ("listing", "{app.gadget.listing:section_id@<database>}e:<section_id>"),
+            ("epoch", "{app.gadget.listing:section_id@<database>}g"),
+            ("listing", "{app.gadget.listing:double@<database>}e:<double>"),
+            ("epoch", "{app.gadget.listing:double@<database>}g"),
+            ("listing", "{app.gadget.listing:token,active@<database>}e:<token>|<active>"),
+            ("epoch", "{app.gadget.listing:token,active@<database>}g"),
+            ("derived", "{app.gadget.derived:dash:(section_id)@<database>}e:<section_id>"),
+            ("epoch", "{app.gadget.derived:dash:(section_id)@<database>}g"),
+            ("derived", "{app.gadget.derived:all@<database>}e:"),
+            ("epoch", "{app.gadget.derived:all@<database>}g"),
+        ]

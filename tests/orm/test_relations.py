@@ -329,15 +329,23 @@ class TestBaseManager:
     """What else Django does by the base manager keeps its meaning."""
 
     @pytest.mark.parametrize("fields", [None, ["name"]])
-    @pytest.mark.parametrize("is_by_queryset", [False, True], ids=["plain", "from_queryset"])
     def test_refresh_asks_the_database(
-        self, count_round_trips: Count, category: Category, db_alias: str, fields: Any, *, is_by_queryset: bool
+        self, count_round_trips: Count, category: Category, db_alias: str, fields: Any
     ) -> None:
         warm(category)
-        rows = {"from_queryset": Category.cached.using(db_alias)} if is_by_queryset else {}
         with count_round_trips() as costs:
-            category.refresh_from_db(fields=fields, **rows)
+            category.refresh_from_db(fields=fields)
         assert (costs.round_trips, costs.selects) == (0, 1)
+
+    @pytest.mark.parametrize(("fields", "expected"), [(None, (1, 0)), (["name"], (0, 1))])
+    def test_refresh_from_a_cached_queryset_is_served_whole(
+        self, count_round_trips: Count, category: Category, db_alias: str, fields: Any, expected: tuple[int, int]
+    ) -> None:
+        """Who names it means it."""
+        warm(category)
+        with count_round_trips() as costs:
+            category.refresh_from_db(fields=fields, from_queryset=Category.cached.using(db_alias))
+        assert (costs.round_trips, costs.selects) == expected
 
     def test_a_deferred_column_is_asked_of_the_database(
         self, count_round_trips: Count, category: Category, db_alias: str

@@ -11,35 +11,46 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import redis
+from django.apps import apps
 from django.db import connections
 from django.db.models import AutoField, BigAutoField, Model, QuerySet
 
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.databases import identity
+from django_cacheaside.orm.register import cached
 from django_cacheaside.orm.registry import registry
 from tests.app import catalog
 from tests.app.catalog import (
     Article,
+    Bill,
     Brand,
     Cafe,
     Country,
     Detail,
+    Draft,
     Flag,
+    Guest,
     Item,
     ItemProxy,
     ItemTag,
     Label,
     Ledger,
+    Lot,
     Maker,
+    Note,
     Parcel,
     Remark,
     Seat,
     Serial,
     Shelf,
+    Singer,
+    Song,
+    Subject,
     Tag,
     Truck,
     Vehicle,
@@ -49,7 +60,7 @@ from tests.app.catalog import (
 INTENT, VALUE, ABSENT = b"\xcaW", b"\xcaV", b"\xcaN"
 MODEL = "the epoch of the model"
 
-_KEY = re.compile(r"t:1:\{(?P<label>[\w.]+)@(?P<database>[^}]+)\}(?P<kind>[elg]):?(?P<ident>.*)", re.DOTALL)
+_KEY = re.compile(r"t:1:\{(?P<label>[\w.:,()]+)@(?P<database>[^}]+)\}(?P<kind>[elg]):?(?P<ident>.*)", re.DOTALL)
 _numbers = count(1_000_000, 10_000)  # SQLite goes on from the largest key: leave room
 
 
@@ -116,6 +127,19 @@ PREPARE: dict[str, Callable[..., Any]] = {
     "flag": related(Flag, country="umlaut"),
     "serial": made(Serial, number=number, name=name),
     "seat": made(Seat, row=number, place=1, name=name),
+    "guest": related(Guest, host="maker"),
+    "bill": made(Bill),
+    "lot": made(Lot, place=number),
+    "subject": made(Subject),
+    "subject2": made(Subject),
+    "note": related(Note, about="subject"),
+    "note2": related(Note, about="subject"),
+    "singer": made(Singer),
+    "singer2": made(Singer),
+    "song": made(Song),
+    "sung": related(Song.singers.through, song="song", singer="singer"),
+    "draft": made(Draft, name=name),
+    "untitled": made(Draft, name=None),
     "free": number,
     "free2": number,
     "free_uuid": uuid.uuid4,
@@ -175,6 +199,8 @@ class World:
         sql = {
             "sqlite": f"SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = '{table}'",
             "postgresql": f"SELECT nextval(pg_get_serial_sequence('{table}', '{column}'))",
+            "mysql": "SELECT coalesce(auto_increment, 1) - 1 FROM information_schema.tables "
+            f"WHERE table_schema = DATABASE() AND table_name = '{table}'",
         }[connections[self.db].vendor]
         with connections[self.db].cursor() as cursor:
             cursor.execute(sql)
@@ -202,16 +228,41 @@ def in_database(model: type[Model], db: str, pks: Iterable[Any] | None = None) -
 
 def in_cache(model: Any, db: str, pks: list[Any]) -> dict[Any, dict[str, Any]]:
     """Rows as ``cached`` serves them, in a batch; the first of them alone must be the same."""
+    rows_of_model = cached(model).using(db)
     if len(model._meta.pk_fields) > 1:
-        return {row.pk: values(row) for row in model.cached.using(db).filter(pk__in=pks)}
-    rows = {pk: values(row) for pk, row in model.cached.using(db).in_bulk(pks).items()}
+        return {row.pk: values(row) for row in rows_of_model.filter(pk__in=pks)}
+    rows = {pk: values(row) for pk, row in rows_of_model.in_bulk(pks).items()}
     for pk in pks[:1]:
         try:
-            alone = values(model.cached.using(db).get(pk=pk))
+            alone = values(rows_of_model.get(pk=pk))
         except model.DoesNotExist:
             alone = None
         assert alone == rows.get(pk)
     return rows
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a reader got."""
+
+    rows: dict[Any, dict[str, Any]]
+    statements: int
+    """Sent to the database for it."""
+
+
+def served(label: str, db: str, pks: list[Any]) -> Served:
+    """As ``in_cache``, and how often the database was asked. By the model's label: that of a model which Django makes
+    for a relation can be sent to another process, the class can't.
+    """
+    model = apps.get_model(label)
+    sent = []
+
+    def count(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        sent.append(sql)
+        return execute(sql, params, many, context)
+
+    with connections[db].execute_wrapper(count):
+        return Served(in_cache(model, db, pks), len(sent))
 
 
 class Server:
@@ -225,8 +276,10 @@ class Server:
         self._client.close()
 
     def empty(self) -> None:
-        """FLUSHDB: of the tests' own server."""
-        self._client.flushdb()
+        """Drop every value, lease, intent and epoch; not what processes have announced to each other."""
+        keys = [key for key in self._client.scan_iter(count=10_000) if not key.startswith(b"cacheaside:")]
+        if keys:
+            self._client.delete(*keys)
 
     def contents(self) -> Iterator[tuple[dict[str, str], bytes]]:
         """Each key of ours, in parts, and its bytes."""
@@ -234,6 +287,12 @@ class Server:
         for key, raw in zip(keys, self._client.mget(keys) if keys else [], strict=True):
             if raw is not None and (parts := _KEY.fullmatch(key.decode())):
                 yield parts.groupdict(), raw
+
+    def values(self) -> Iterator[tuple[str, bytes]]:
+        """Each value of ours, by its key."""
+        for parts, raw in self.contents():
+            if raw[:2] in (VALUE, ABSENT):
+                yield "{label}@{database} {ident}".format(**parts), raw
 
     def intents(self) -> set[tuple[str, str, str]]:
         """Label, database and row (or MODEL) of each write intent that stands now."""

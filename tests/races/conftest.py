@@ -9,6 +9,7 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from django_cacheaside.orm import runtime
+from tests.app.keyed import Gadget
 from tests.app.models import Bay, Crate, Plain, Product
 from tests.races.play import server
 from tests.races.stage import Stage
@@ -30,6 +31,6 @@ def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
         finally:
             runtime.reset()
             for alias in ("default", "sqlite"):
-                for model in (Crate, Bay, Plain, Product):
+                for model in (Crate, Bay, Plain, Product, Gadget):
                     model._base_manager.using(alias)._raw_delete(alias)
             connections.close_all()

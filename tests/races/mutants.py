@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from hashlib import sha1
 from typing import Any
 
@@ -13,7 +14,8 @@ from django.db import transaction
 from django_cacheaside.engine import breaker, fetch, flight, invalidation, lead
 from django_cacheaside.failpoints import reach
 from django_cacheaside.orm import access, commit_work, reading, receivers, wiring
-from django_cacheaside.orm.net import wrapper
+from django_cacheaside.orm.index.source import IndexSource
+from django_cacheaside.orm.net import plan, wrapper
 from django_cacheaside.store import envelope, scripts, store, writes
 
 Patch = pytest.MonkeyPatch
@@ -411,3 +413,53 @@ def runs_unread(patch: Patch) -> None:
         return envelope.judge(epoch[10:] if epoch else run, epoch, entry)
 
     patch.setattr(fetch, "judge", judge)
+
+
+# --- declared keys ---------------------------------------------------------------------------------------------------
+
+
+@mutant
+def no_declared_keys(patch: Patch) -> None:
+    """A write voids rows, and no entry of a declared key."""
+    patch.setattr(plan, "add_declared", lambda *args, **kwargs: None)
+    patch.setattr(receivers, "_add_declared", lambda *args: None)
+
+
+@mutant
+def rows_are_not_compared(patch: Patch) -> None:
+    """Whatever an entry names is what was looked up."""
+    patch.setattr(IndexSource, "has_values", lambda self, row, values: True)
+
+
+@mutant
+def entries_are_believed(patch: Patch) -> None:
+    """An entry whose row has other values now means that no row has them."""
+    fetch_of = fetch.Fetcher.fetch
+
+    def believing(self: Any, source: Any, pks: Any, access: Any, *, outdated: Any = None) -> Any:
+        return fetch_of(self, source, pks, access, outdated=outdated and (lambda hits: outdated(hits) and []))
+
+    patch.setattr(fetch.Fetcher, "fetch", believing)
+
+
+@mutant
+def rows_of_a_listing_are_filled(patch: Patch) -> None:
+    """Rows that came with an entry's load are filled under a lease that was taken after their SELECT."""
+    fetch_of = fetch.Fetcher.fetch
+
+    def filling(self: Any, source: Any, pks: Any, access: Any, *, outdated: Any = None) -> Any:
+        found = fetch_of(self, source, pks, access, outdated=outdated)
+        if isinstance(source, IndexSource):
+            rows = {source.pk_of(row): row for one in found.values() for row in getattr(one, "rows", None) or ()}
+            unfilled = copy(source.rows)
+            unfilled.load = lambda pks: {pk: rows[pk] for pk in pks}  # type: ignore[method-assign]
+            fetch_of(self, unfilled, list(rows), access)
+        return found
+
+    patch.setattr(fetch.Fetcher, "fetch", filling)
+
+
+@mutant
+def own_declared_keys_are_served(patch: Patch) -> None:
+    """A transaction that has written a model is served its declared keys from the cache."""
+    patch.setattr(writes.Writes, "spaces", lambda self: set())

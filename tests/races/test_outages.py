@@ -51,9 +51,13 @@ def on(url: str) -> Iterator[None]:
 
 
 def hand_clock() -> HandClock:
-    """This process's circuit by a clock that goes on by hand."""
+    """This process's circuit, and its looks at what others announce, by a clock that goes on by hand."""
     clock = HandClock()
-    runtime.current().invalidator.breaker._clock = clock
+    current = runtime.current()
+    current.invalidator.breaker._clock = clock
+    current.fetcher._now_s = clock.monotonic_s
+    for agreement in current.agreements.all():
+        agreement._clock = clock
     return clock
 
 

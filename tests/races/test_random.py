@@ -166,6 +166,7 @@ ACTS: list[Callable[[dict[int, int]], None]] = [
 ]
 
 EVICT = """
+if redis.call('TYPE', KEYS[1]).ok == 'hash' then return redis.call('DEL', KEYS[1]) end
 local raw = redis.call('GET', KEYS[1])
 if raw and string.sub(raw, 1, 2) ~= '\\202W' then return redis.call('DEL', KEYS[1]) end
 return 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from django_cacheaside.orm.net.facts import WRITE, Statement, Verb
+from django_cacheaside.orm.net.facts import NULL_VALUE, WRITE, Statement, Verb
 from django_cacheaside.orm.net.insert import HEAD, read_rows
 from django_cacheaside.orm.net.tokens import Tokens, is_name, name_parts, tokenize
 from django_cacheaside.orm.net.where import Bound, Scope, read_bounds
 
 _CLAUSES: Final = frozenset({"SET", "FROM", "USING", "JOIN", "WHERE", "RETURNING", "ORDER", "LIMIT"})
+_NO_MORE: Final = frozenset({"RETURNING", "ORDER", "LIMIT"})
 _OTHER_TABLES: Final = ("FROM", "USING", "JOIN")
 _HINTS: Final = frozenset({"LOW_PRIORITY", "QUICK", "IGNORE"})
 _NOT_A_TABLE: Final = _CLAUSES | {"INTO", "OR", "AS", "VALUES", "SELECT", "DEFAULT", "ONLY"}
@@ -100,7 +101,9 @@ def _read_change(tokens: Tokens, verb: Verb) -> Statement:
         schema=schema,
         bounds=bounds,
         assigned=_assigned(tokens, pairs, at + 1, _end(tokens, clauses, "SET")) if verb is Verb.UPDATE else None,
+        values=_values(tokens, pairs, at + 1, _end(tokens, clauses, "SET")) if verb is Verb.UPDATE else {},
         returning=_returning(tokens, pairs, clauses, scope),
+        name_for_returning=(alias or table) if _NO_MORE.isdisjoint(clauses) and scope.is_alone else None,
     )
 
 
@@ -156,6 +159,23 @@ def _assigned(tokens: Tokens, pairs: dict[int, int], first: int, last: int) -> f
             return None
         columns.update(part for name in names for part in name_parts(name))
     return frozenset(columns)
+
+
+def _values(tokens: Tokens, pairs: dict[int, int], first: int, last: int) -> dict[str, int]:
+    """The columns that are set to one placeholder alone, with its number, and those that are set to NULL."""
+    if not tokens.is_countable():
+        return {}
+    before = tokens.placeholders_before()
+    values: dict[str, int] = {}
+    for start, end in _items(tokens, pairs, first, last):
+        if end - start != 3 or tokens.keys[start + 1] != "=" or not is_name(tokens.words[start]):
+            continue
+        *qualifier, column = name_parts(tokens.words[start])
+        if not qualifier and tokens.words[start + 2] == "%s":
+            values[column] = before[start + 2]
+        elif not qualifier and tokens.keys[start + 2] == "NULL":
+            values[column] = NULL_VALUE
+    return values
 
 
 def _returning(tokens: Tokens, pairs: dict[int, int], clauses: dict[str, int], scope: Scope) -> tuple[str, ...] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final
 
@@ -41,12 +42,14 @@ class Statement:
     schema: str | None = None
     bounds: tuple[Bound, ...] = ()  # of UPDATE and DELETE: each restricts the rows written; none: any row
     assigned: frozenset[str] | None = None  # of UPDATE and DO UPDATE: at least the columns in SET; None: any column
+    values: Mapping[str, int] = field(default_factory=dict)  # of UPDATE: columns set to one parameter, or NULL_VALUE
     columns: tuple[str, ...] = ()  # of INSERT; (): can't tell
     rows: InsertRows | None = None  # of INSERT; None: can't tell
     overwrites: bool = False  # of INSERT: may update or delete rows that exist
     returning: tuple[str, ...] | None = (
         None  # columns; ("*",); "?" for an expression; None: no RETURNING, or can't tell
     )
+    name_for_returning: str | None = None  # of UPDATE and DELETE that may take a RETURNING at their end: their table's
     implicit_commit: bool = (
         False  # commits the transaction where DDL does (MySQL), or has a COMMIT among its statements
     )
@@ -61,6 +64,9 @@ class Statement:
         assigned = {name.lower() for name in self.assigned or ()}
         return self.assigned is None or column.lower() in assigned or not assigned.isdisjoint(_ROWID)
 
+
+NULL_VALUE: Final = -1
+"""In ``Statement.values``, in place of a parameter's number: the column is set to NULL."""
 
 _ROWID: Final = frozenset({"rowid", "oid", "_rowid_"})
 

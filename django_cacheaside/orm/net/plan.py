@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cacheaside.orm import runtime
+from django_cacheaside.orm.net.declared import Unknown, add_declared
+from django_cacheaside.orm.net.dropping import Reason, drop
 from django_cacheaside.orm.net.statement import Statement, Verb
 from django_cacheaside.orm.net.tables import Reader, Tables
 from django_cacheaside.store.writes import Writes
@@ -26,6 +28,7 @@ class Plan:
         may_commit: May it commit what is open, on some database?
         chains: Does it open the next transaction?
         releases: Is it RELEASE SAVEPOINT?
+        led_to: The cached models that it may write by way of a relation of no model, if it names one that leads on.
     """
 
     statement: Statement
@@ -35,6 +38,14 @@ class Plan:
     may_commit: bool = False
     chains: bool = False
     releases: bool = False
+    led_to: tuple[Reader, ...] = ()
+
+    def names_one_of(self, relations: frozenset[str], text: str) -> bool:
+        """Does the statement write, or may it write, one of these relations?"""
+        if self.statement.table is not None:
+            return self.statement.table.lower() in relations
+        lowered = text.lower()
+        return any(name in lowered for name in relations)
 
 
 def make_plan(statement: Statement, text: str, tables: Tables) -> Plan:
@@ -52,9 +63,12 @@ def _match(statement: Statement, text: str, tables: Tables) -> Plan:
         return Plan(statement, models=_distinct(tables.all()), is_write=True)
     if verb is Verb.WRITE:
         named = _distinct(tables.mentioned(text))
-        return Plan(statement, models=_distinct([*named, *_after_deletes(named, tables, statement)]), is_write=True)
+        written = _distinct([*named, *_after_deletes(named, tables, statement)])
+        return Plan(statement, models=written, is_write=True, led_to=_distinct(tables.all()))
     if verb not in (Verb.INSERT, Verb.UPDATE, Verb.DELETE) or statement.table is None:
         return Plan(statement)
+    if not tables.is_a_models(statement.table):
+        return Plan(statement, is_write=True, led_to=_distinct(tables.all()))
     readers = _distinct(tables.readers(statement.table))
     models: list[Reader] = []
     if verb is Verb.DELETE or statement.overwrites:
@@ -77,27 +91,65 @@ def _distinct(readers: Iterable[Reader]) -> tuple[Reader, ...]:
     return tuple(dict.fromkeys(readers))
 
 
-def written_by(plan: Plan, params: Any, connection: BaseDatabaseWrapper, *, many: bool) -> tuple[Writes, list[Reader]]:
-    """The keys that a statement writes, as far as its parameters tell.
+@dataclass(slots=True)
+class Written:
+    """What a statement writes.
 
-    Returns:
-        The keys, and the models whose new rows only the database knows: those of an INSERT without primary keys.
+    Args:
+        writes: The keys, as far as its parameters tell.
+        untold: The models whose new rows only the database knows: those of an INSERT without primary keys.
+        asked: The models that want to know which rows a condition has hit: ``precise_updates``.
+        unknown: Declared keys that only the database can tell.
     """
-    writes = Writes()
-    untold: list[Reader] = []
+
+    writes: Writes = field(default_factory=Writes)
+    untold: list[Reader] = field(default_factory=list)
+    asked: list[Reader] = field(default_factory=list)
+    unknown: list[Unknown] = field(default_factory=list)
+
+    @property
+    def has_questions(self) -> bool:
+        """Is there anything to ask the database, in the statement's transaction?"""
+        return bool(self.untold or self.asked or self.unknown)
+
+
+def written_by(plan: Plan, params: Any, connection: BaseDatabaseWrapper, *, many: bool) -> Written:
+    """The keys that a statement writes, and what its parameters do not tell."""
+    written = Written()
+    writes, statement = written.writes, plan.statement
     current = runtime.current()
     for reader in plan.models:
-        writes.add_model(current.place(reader.registration, connection).space)
+        place = current.place(reader.registration, connection)
+        for space in place.spaces:
+            writes.add_model(space)
+    if plan.models:
+        drop(writes, (), plan.models, Reason.of(statement))
     for reader in plan.readers:
         place = current.place(reader.registration, connection)
         if place.space in writes.models:
             continue
-        values = None if reader.pk_column is None else _values(plan.statement, reader.pk_column, params, many=many)
-        if values is None and plan.statement.verb is Verb.INSERT and not many:
-            untold.append(reader)
+        values = None if reader.pk_column is None else _values(statement, reader.pk_column, params, many=many)
+        if place.indexes:
+            unknown = add_declared(writes, statement, reader, place.indexes, params, values, many=many)
+            if unknown:
+                written.unknown.append(unknown)
+        if values is None and statement.verb is Verb.INSERT and not many:
+            written.untold.append(reader)
+        elif values is None and not many and _is_precise(reader, statement, connection):
+            written.asked.append(reader)
         else:
             add_values(writes, reader, values, connection)
-    return writes, untold
+    return written
+
+
+def _is_precise(reader: Reader, statement: Statement, connection: BaseDatabaseWrapper) -> bool:
+    return (
+        reader.registration.options.precise_updates
+        and reader.pk_column is not None
+        and statement.name_for_returning is not None
+        and connection.features.can_return_columns_from_insert
+        and connection.vendor in ("postgresql", "sqlite")
+    )
 
 
 def add_values(
@@ -110,7 +162,7 @@ def add_values(
         if idents is not None:
             writes.add_rows(place.space, idents)
             return
-    writes.add_model(place.space)
+    drop(writes, (place.space,), (reader,), Reason.UNNAMED_ROWS)
 
 
 def _values(statement: Statement, column: str, params: Any, *, many: bool) -> Sequence[object] | None:

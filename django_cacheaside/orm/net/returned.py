@@ -72,6 +72,19 @@ def returned_values(statement: Statement, column: str, cursor: CursorWrapper) ->
     return [row[at] for row in finish(cursor)]
 
 
+def with_returning(sql: str, statement: Statement, asked: Sequence[Reader]) -> str:
+    """The text of an UPDATE or DELETE that says which rows it hit, in the order of ``asked``."""
+    name = statement.name_for_returning
+    columns = ", ".join(f'{name}."{reader.pk_column}"' for reader in asked)
+    return f"{sql.rstrip().rstrip(';')}\nRETURNING {columns}"  # on a line of its own: the text may end in a comment
+
+
+def returned_columns(asked: Sequence[Reader], cursor: CursorWrapper) -> dict[Reader, Sequence[object] | None]:
+    """What a statement said of the rows it hit, asked ``with_returning``."""
+    rows = finish(cursor)
+    return {reader: [row[at] for row in rows] for at, reader in enumerate(asked)}
+
+
 def finish(cursor: CursorWrapper) -> Sequence[Any]:
     """Read all rows of a cursor, and leave them to be read once more. To SQLite the statement ends only so."""
     rows: Sequence[Any] = cursor.fetchall()

@@ -10,6 +10,7 @@ from django.apps import apps
 from django.db.models import AutoField, Field, Model
 from django.db.models.fields.related import ForeignObject
 
+from django_cacheaside.orm.index.resolve import table_name
 from django_cacheaside.orm.registry import Registration, Registry
 
 
@@ -40,10 +41,12 @@ class Tables:
             for table, pk in _tables_of(registration.model):
                 reader = Reader(registration, pk.column if pk else None, isinstance(pk, AutoField))
                 self._readers.setdefault(table, []).append(reader)
-        for model in apps.get_models(include_auto_created=True):
+        self._of_models = {"django_migrations"}
+        for model in apps.get_models(include_auto_created=True, include_swapped=True):
+            self._of_models.add(table_name(model))
             for field in model._meta.local_fields:
                 if isinstance(field, ForeignObject) and field.remote_field and isinstance(field.related_model, type):
-                    here, there = _name(model), _name(field.related_model)
+                    here, there = table_name(model), table_name(field.related_model)
                     self._referrers.setdefault(there, set()).add(here)
                     if hasattr(field.remote_field.on_delete, "on_delete_sql"):  # Django 6.1: DB_CASCADE and its like
                         self._database_cascades.setdefault(there, set()).add(here)
@@ -51,6 +54,10 @@ class Tables:
     def readers(self, table: str) -> list[Reader]:
         """Who reads ``table``."""
         return self._readers.get(table.lower(), [])
+
+    def is_a_models(self, table: str) -> bool:
+        """Is it the table of a model, cached or not?"""
+        return table.lower() in self._of_models or table.lower() in self._readers
 
     def mentioned(self, text: str) -> Iterator[Reader]:
         """Who reads a table whose name occurs anywhere in ``text``."""
@@ -78,10 +85,10 @@ class Tables:
 
 def _tables_of(model: type[Model]) -> Iterator[tuple[str, Field[Any, Any] | None]]:
     """Each table that a row of ``model`` is read from, with its field that holds the row's primary key."""
-    yield _name(model), model._meta.pk
+    yield table_name(model), model._meta.pk
     for parent in model._meta.get_parent_list():
         if not parent._meta.proxy:
-            yield _name(parent), parent._meta.pk if _shares_pk(model, parent) else None
+            yield table_name(parent), parent._meta.pk if _shares_pk(model, parent) else None
 
 
 def _shares_pk(model: type[Model], parent: type[Model]) -> bool:
@@ -104,8 +111,3 @@ def _reachable(start: str, edges: dict[str, set[str]]) -> Iterable[str]:
                 found.add(table)
                 waiting.append(table)
     return found
-
-
-def _name(model: type[Model]) -> str:
-    """The model's table as statements name it: bare, where ``db_table`` itself is quoted or holds a schema."""
-    return model._meta.db_table.rsplit(".", 1)[-1].strip('"`').lower()

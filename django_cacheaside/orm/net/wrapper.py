@@ -6,23 +6,29 @@ autocommit the statement is the transaction. A plan is cached by the statement's
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from django_cacheaside.orm import runtime
 from django_cacheaside.orm.commit_work import around_commit, around_statement, settle_failed
 from django_cacheaside.orm.connection_state import is_in_transaction, state_of, transaction_is_open
-from django_cacheaside.orm.net.plan import Plan, add_values, make_plan, written_by
-from django_cacheaside.orm.net.returned import can_return, finish, returned_values
+from django_cacheaside.orm.net.declared import ask_after, ask_before
+from django_cacheaside.orm.net.plan import Plan, Written, add_values, make_plan, written_by
+from django_cacheaside.orm.net.relations import leading_relations
+from django_cacheaside.orm.net.returned import can_return, finish, returned_columns, returned_values, with_returning
 from django_cacheaside.orm.net.statement import Verb, read_statement
 from django_cacheaside.orm.net.tables import Reader, Tables
 from django_cacheaside.orm.registry import registry
 
 Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
-Run = Callable[[], Any]
+Run = Callable[..., Any]
+"""Runs a statement, with its text changed if a function is given that changes it."""
 
 MOST_PLANS = 2000
 LONGEST_KEPT_TEXT = 5000
@@ -47,6 +53,7 @@ class Net:
         self._connection = connection
         self._state = state_of(connection)
         self._cursors = self._state.cursors if connection.vendor == "sqlite" else None
+        self._leading: frozenset[str] | None = None
 
     def __call__(self, execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001
         if self._cursors is not None:
@@ -57,11 +64,13 @@ class Net:
         if plan is _READS:
             return execute(sql, params, many, context)
 
-        def run() -> Any:
-            return execute(sql, params, many, context)
+        def run(rewrite: Callable[[str], str] | None = None) -> Any:
+            return execute(sql if rewrite is None else rewrite(sql), params, many, context)
 
         try:
             if plan.is_write:
+                if plan.led_to:
+                    plan = self._led(plan, sql)
                 return self.write(plan, params, run, many=many, cursor=context["cursor"])
             return self._control(plan, run)
         except DatabaseError:
@@ -69,23 +78,60 @@ class Net:
             raise
 
     def write(self, plan: Plan, params: Any, run: Run, *, many: bool, cursor: CursorWrapper | None) -> Any:
-        """Run a statement that writes; see to the keys of what it writes."""
+        """Run a statement that writes; see to the keys of what it writes.
+
+        Raises:
+            ImproperlyConfigured: The namespace of what it writes can't be told. It was not run.
+        """
+        with runtime.current().one_namespace() if plan.readers or plan.models else nullcontext():
+            return self._write(plan, params, run, many=many, cursor=cursor)
+
+    def _write(self, plan: Plan, params: Any, run: Run, *, many: bool, cursor: CursorWrapper | None) -> Any:
         connection, state = self._connection, self._state
-        writes, untold = written_by(plan, params, connection, many=many)
+        written = written_by(plan, params, connection, many=many)
         if is_in_transaction(connection, state):
-            state.has_written = True
-            state.writes.absorb(writes)
+            had_written, state.has_written = state.has_written, True
+            state.writes.absorb(written.writes)
+            if written.has_questions:
+                return self._write_and_ask(plan, written, run, cursor, had_written=had_written)
             result = self._maybe_committing(plan, run) if plan.may_commit else run()
-            self._add_returned(plan, untold, cursor)
             self._look_at_transaction(plan)
             return result
-        if untold and self._can_learn(plan, untold):
-            # the new rows' keys must be voided before COMMIT, and only the database knows them: look in between
+        if written.has_questions and self._can_ask(plan, written):
+            # the keys must be voided before COMMIT, and only the database knows them: look in between
             with transaction.atomic(using=connection.alias):
-                return self.write(plan, params, run, many=many, cursor=cursor)
-        for reader in untold:
+                return self._write(plan, params, run, many=many, cursor=cursor)
+        writes = written.writes
+        for reader in (*written.untold, *written.asked):
             add_values(writes, reader, None, connection)
+        for unknown in written.unknown:
+            unknown.drop(writes)
         result = around_statement(connection, writes, lambda: self._to_its_end(run, cursor)) if writes else run()
+        self._look_at_transaction(plan)
+        return result
+
+    def _write_and_ask(
+        self, plan: Plan, written: Written, run: Run, cursor: CursorWrapper | None, *, had_written: bool
+    ) -> Any:
+        """In a transaction: run a statement, and learn from the database what its parameters don't tell."""
+        connection, statement, writes = self._connection, plan.statement, self._state.writes
+        for unknown in written.unknown:
+            if unknown.before:
+                ask_before(writes, unknown, connection, had_written=had_written)
+        if written.asked and cursor is not None:
+            result = run(lambda sql: with_returning(sql, statement, written.asked))
+            learnt = returned_columns(written.asked, cursor)
+        else:
+            result = self._maybe_committing(plan, run) if plan.may_commit else run()
+            learnt = self._learnt(plan, written.untold, cursor)
+            learnt.update(dict.fromkeys(written.asked))
+        for reader, values in learnt.items():
+            add_values(writes, reader, values, connection)
+        for unknown in written.unknown:
+            if unknown.after:
+                if unknown.pks is None:
+                    unknown.pks = learnt.get(unknown.reader)
+                ask_after(writes, unknown, connection)
         self._look_at_transaction(plan)
         return result
 
@@ -96,18 +142,36 @@ class Net:
             finish(cursor)
         return result
 
+    def _led(self, plan: Plan, sql: Any) -> Plan:
+        """The plan of a statement that may write cached tables by way of a view or another relation of no model."""
+        if plan.statement.implicit_commit:
+            self._leading = None  # it may make one
+            return plan
+        if self._leading is None:
+            self._leading = leading_relations(self._connection)
+        relations = self._leading
+        if relations is None or plan.names_one_of(relations, _text_of(sql, self._connection)):
+            return replace(plan, models=plan.led_to)
+        return plan
+
     def plan(self, text: Any) -> Plan:
         """What a statement that passes the execute wrappers by would do."""
         return _plan_of(text, self._connection)
 
-    def _can_learn(self, plan: Plan, untold: list[Reader]) -> bool:
-        return connections[self._connection.alias] is self._connection and all(
-            can_return(plan.statement, reader, self._connection) for reader in untold
-        )
+    def _can_ask(self, plan: Plan, written: Written) -> bool:
+        """Is a transaction of its own worth opening for a statement in autocommit?"""
+        if connections[self._connection.alias] is not self._connection:
+            return False  # atomic() would open it on another connection
+        is_told = all(can_return(plan.statement, reader, self._connection) for reader in written.untold)
+        return is_told if written.untold else bool(written.asked) or any(one.can_be_asked for one in written.unknown)
 
-    def _add_returned(self, plan: Plan, untold: list[Reader], cursor: CursorWrapper | None) -> None:
+    def _learnt(
+        self, plan: Plan, untold: list[Reader], cursor: CursorWrapper | None
+    ) -> dict[Reader, Sequence[object] | None]:
+        """The primary keys of the rows that an INSERT has just made, by the models that read them."""
         statement, connection = plan.statement, self._connection
-        values_of: dict[str, Any] = {}
+        values_of: dict[str, Sequence[object] | None] = {}
+        learnt: dict[Reader, Sequence[object] | None] = {}
         for reader in untold:
             column = reader.pk_column
             values = None
@@ -115,7 +179,8 @@ class Net:
                 if column not in values_of:
                     values_of[column] = returned_values(statement, column, cursor)
                 values = values_of[column]
-            add_values(self._state.writes, reader, values, connection)
+            learnt[reader] = values
+        return learnt
 
     def _control(self, plan: Plan, run: Run) -> Any:
         """Run a statement that begins, ends or shapes a transaction, or does nothing to rows."""
@@ -135,6 +200,8 @@ class Net:
                 # LOCK and DDL: others' loads may wait for this transaction, which must then never wait for them
                 state.has_written = True
             result = self._maybe_committing(plan, run)
+            if plan.releases and transaction_is_open(connection) is False:
+                state.end_transaction()  # it was the outermost savepoint, and SQLite has committed
         else:
             result = run()
         if verb is Verb.BEGIN or plan.chains:

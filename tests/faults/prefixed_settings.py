@@ -1,0 +1,11 @@
+"""The tests' settings for a process whose keys are made by ``CACHEASIDE_TEST_PREFIX``, and are soon forgotten."""
+
+from __future__ import annotations
+
+import os
+
+from tests.settings import *  # noqa: F403
+from tests.settings import CACHES as _CACHES
+
+CACHES = {"default": {**_CACHES["default"], "KEY_PREFIX": os.environ["CACHEASIDE_TEST_PREFIX"]}}
+CACHEASIDE = {"CACHE": "default", "INTENT": 1}
