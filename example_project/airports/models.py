@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from django_cacheaside import Listing, Unique
 from django_cacheaside.models import CacheAsideMixin
 
 
@@ -35,6 +36,9 @@ class Airport(CacheAsideMixin, models.Model):
     lon = models.FloatField("longitude")
     tz = models.CharField("time zone", max_length=40)
     version = models.IntegerField(default=0)
+
+    class CacheAside:
+        keys = [Unique("icao"), Listing("country", order_by="id")]
 
     def __str__(self) -> str:
         return f"{self.icao} {self.name}"

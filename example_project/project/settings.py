@@ -37,3 +37,8 @@ CACHES = {
     }
 }
 CACHEASIDE = {"CACHE": "default", "TTL": 300}
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],  # there are no users here
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": None,
+}
