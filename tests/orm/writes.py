@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from django.core.management.color import no_style
 from django.db import connections, transaction
 from django.db.models import Case, Count, F, Model, Q, QuerySet, Value, When
 from django.db.models.functions import Concat, Upper
@@ -25,21 +26,25 @@ from django_cacheaside.orm.registry import registry
 from tests.app import catalog
 from tests.app.catalog import (
     Article,
+    Bill,
     Cafe,
     Country,
     Detail,
     Flag,
+    Guest,
     Item,
     ItemProxy,
     ItemTag,
     Ledger,
     LedgerPlainTwin,
     LedgerTwin,
+    Lot,
     Maker,
     Parcel,
     Remark,
     Seat,
     Serial,
+    Song,
     Timed,
     Truck,
     Vehicle,
@@ -47,6 +52,7 @@ from tests.app.catalog import (
 )
 from tests.orm.world import MODEL, World, name
 
+Sung = Song.singers.through
 ROWS = "the rows that changed"
 PG, SQLITE = ("default",), ("sqlite",)
 BOTH = PG + SQLITE
@@ -66,6 +72,7 @@ class Form:
         databases: Where it exists.
         modes: Where it may be.
         is_early: Are its keys placed at once too? Some databases commit there, and the text does not tell which.
+        alone_on: Databases that refuse it inside another transaction.
     """
 
     act: Callable[..., Any]
@@ -73,6 +80,7 @@ class Form:
     databases: tuple[str, ...] = BOTH
     modes: tuple[str, ...] = ALL_MODES
     is_early: bool = False
+    alone_on: tuple[str, ...] = ()
 
     def expects(self, db: str) -> Mapping[type[Model], Expected]:
         """What is expected in a database: a pair differs, PostgreSQL first."""
@@ -88,6 +96,7 @@ def cases(forms: Mapping[str, Form]) -> list[Any]:
         for title, form in forms.items()
         for db in form.databases
         for mode in form.modes
+        if mode == AUTOCOMMIT or db not in form.alone_on
     ]
 
 
@@ -198,6 +207,14 @@ ORM_FORMS: dict[str, Form] = {
     ),
     "save raw": Form(lambda item: changed(item, name="new").save_base(raw=True), {Item: ROWS}),
     "db_default": Form(lambda db: of(Timed, db).create(), {Timed: ROWS}),
+    "generated column saved": Form(lambda bill: changed(bill, net=5).save(), {Bill: ROWS}),
+    "generated column updated": Form(
+        lambda db, bill: of(Bill, db).filter(pk=bill.pk).update(net=F("net") + 1), {Bill: ROWS}
+    ),
+    "generated column created": Form(lambda db: of(Bill, db).create(net=5), {Bill: ROWS}),
+    "part of a compound key saved": Form(
+        lambda lot, free: changed(lot, aisle=free).save(update_fields=["aisle"]), {Lot: ROWS}
+    ),
     # --- managers
     "create": Form(lambda db: of(Item, db).create(name="new"), {Item: ROWS}),
     "create a given pk": Form(lambda db, free: of(Item, db).create(pk=free), {Item: ROWS}),
@@ -275,6 +292,12 @@ ORM_FORMS: dict[str, Form] = {
         lambda db, serial, free: of(Serial, db).filter(pk=serial.pk).update(number=free), {Serial: MODEL}
     ),
     "update of a JSON": Form(lambda db, item: of(Item, db).filter(pk=item.pk).update(data={"a": "%s"}), {Item: ROWS}),
+    "update of part of a compound key": Form(
+        lambda db, lot, free: of(Lot, db).filter(pk=lot.pk).update(aisle=free), {Lot: ROWS}
+    ),
+    "update of part of a compound key by the other part": Form(
+        lambda db, lot, free: of(Lot, db).filter(place=lot.place).update(aisle=free), {Lot: MODEL}
+    ),
     # --- bulk
     "bulk_create": Form(lambda db: of(Item, db).bulk_create([Item(), Item()]), {Item: ROWS}),
     "bulk_create one": Form(lambda db: of(Item, db).bulk_create([Item()]), {Item: ROWS}),
@@ -338,6 +361,8 @@ ORM_FORMS: dict[str, Form] = {
     ),
     "SET_NULL": Form(lambda on_shelf: on_shelf.shelf.delete(), {Item: MODEL}),
     "SET_DEFAULT": Form(lambda of_brand: of_brand.brand.delete(), {Item: ROWS}),
+    "SET()": Form(lambda guest: guest.host.delete(), {Guest: ROWS}),
+    "SET() by queryset": Form(lambda db, guest: of(Maker, db).filter(pk=guest.host_id).delete(), {Guest: ROWS}),
     # --- relations
     "m2m add": Form(lambda item, label: item.labels.add(label), {}),
     "m2m add from the other side": Form(lambda item, label: label.item_set.add(item), {}),
@@ -354,6 +379,30 @@ ORM_FORMS: dict[str, Form] = {
     "m2m clear through": Form(lambda item, link, link2: item.tags.clear(), {ItemTag: ROWS}),
     "m2m clear through from the other side": Form(lambda link, tag: tag.item_set.clear(), {ItemTag: ROWS}),
     "m2m set through": Form(lambda item, link, tag2: item.tags.set([tag2]), {ItemTag: ROWS}),
+    "m2m add through from the other side": Form(
+        lambda tag, item, other: tag.item_set.add(item, other), {ItemTag: ROWS}
+    ),
+    "m2m remove through from the other side": Form(lambda link, tag, item: tag.item_set.remove(item), {ItemTag: ROWS}),
+    "m2m set through from the other side": Form(lambda link, tag, other: tag.item_set.set([other]), {ItemTag: ROWS}),
+    "m2m create through from the other side": Form(
+        lambda tag: tag.item_set.create(name="new"), {Item: ROWS, ItemTag: ROWS}
+    ),
+    "m2m add auto-created": Form(lambda song, singer: song.singers.add(singer), {Sung: (MODEL, ROWS)}),
+    "m2m add auto-created from the other side": Form(
+        lambda song, singer: singer.song_set.add(song), {Sung: (MODEL, ROWS)}
+    ),
+    "m2m create auto-created": Form(lambda song: song.singers.create(), {Sung: (MODEL, ROWS)}),
+    "m2m remove auto-created": Form(lambda sung, song, singer: song.singers.remove(singer), {Sung: ROWS}),
+    "m2m remove auto-created from the other side": Form(
+        lambda sung, song, singer: singer.song_set.remove(song), {Sung: ROWS}
+    ),
+    "m2m set auto-created": Form(lambda sung, song, singer2: song.singers.set([singer2]), {Sung: (MODEL, ROWS)}),
+    "m2m clear auto-created": Form(lambda sung, song: song.singers.clear(), {Sung: ROWS}),
+    "m2m clear auto-created from the other side": Form(lambda sung, singer: singer.song_set.clear(), {Sung: ROWS}),
+    "m2m auto-created through model": Form(
+        lambda db, song, singer: of(Sung, db).create(song=song, singer=singer), {Sung: ROWS}
+    ),
+    "m2m CASCADE auto-created": Form(lambda sung, song: song.delete(), {Sung: ROWS}),
     "through model": Form(lambda db, item, tag: of(ItemTag, db).create(item=item, tag=tag), {ItemTag: ROWS}),
     "reverse add": Form(lambda maker, item, other: maker.item_set.add(item, other), {Item: ROWS}),
     "reverse add one by one": Form(
@@ -407,6 +456,19 @@ ORM_FORMS: dict[str, Form] = {
         lambda db, truck: of(Truck, db).filter(pk=truck.pk).update(load=5), {Truck: ROWS}
     ),
     "child of a cached parent deleted": Form(lambda truck: truck.delete(), {Truck: ROWS, Vehicle: ROWS}),
+    "child of a cached parent updated, parent's field": Form(
+        lambda db, truck: of(Truck, db).filter(pk=truck.pk).update(name="new"), {Truck: ROWS, Vehicle: ROWS}
+    ),
+    "child of a cached parent updated, both tables": Form(
+        lambda db, truck: of(Truck, db).filter(pk=truck.pk).update(name="new", load=5), {Truck: ROWS, Vehicle: ROWS}
+    ),
+    "child of a cached parent updated by its own field": Form(
+        lambda db, truck, free: (
+            of(Truck, db).filter(pk=truck.pk).update(load=free),
+            of(Truck, db).filter(load=free).update(name="new"),
+        ),
+        {Truck: ROWS, Vehicle: ROWS},
+    ),
     "child of a cached parent deleted alone": Form(
         lambda truck: truck.delete(keep_parents=True), {Truck: ROWS, Vehicle: pks("truck")}
     ),
@@ -475,6 +537,19 @@ ORM_FORMS: dict[str, Form] = {
     "composite created": Form(lambda db, free: of(Seat, db).create(row=free, place=1), {Seat: MODEL}),
     "composite saved": Form(lambda seat: changed(seat, name="new").save(), {Seat: MODEL}),
     "composite deleted": Form(lambda seat: seat.delete(), {Seat: MODEL}),
+    "composite updated": Form(lambda db, seat: of(Seat, db).filter(pk=seat.pk).update(name="new"), {Seat: MODEL}),
+    "composite updated in part of the key": Form(
+        lambda db, seat: of(Seat, db).filter(pk=seat.pk).update(place=2), {Seat: MODEL}
+    ),
+    "composite bulk_create update_conflicts": Form(
+        lambda db, seat: of(Seat, db).bulk_create(
+            [Seat(row=seat.row, place=1, name="new")],
+            update_conflicts=True,
+            unique_fields=["row", "place"],
+            update_fields=["name"],
+        ),
+        {Seat: MODEL},
+    ),
 }
 
 _new = "UPDATE app_item SET name = 'new'"
@@ -695,6 +770,13 @@ RAW_FORMS: dict[str, Form] = {
         {Article: MODEL},
         PG,
     ),
+    "UPDATE in a WITH": Form(
+        lambda db, item: fetched(
+            db, f"WITH renewed AS ({_new} WHERE id = %s RETURNING id) SELECT * FROM renewed", item.pk
+        ),
+        {Item: MODEL},
+        PG,
+    ),
     "DELETE in a WITH": Form(
         lambda db, article: fetched(
             db, "WITH gone AS (DELETE FROM app_article WHERE id = %s RETURNING id) SELECT * FROM gone", article.pk
@@ -720,6 +802,25 @@ RAW_FORMS: dict[str, Form] = {
         {Article: MODEL},
         PG,
     ),
+    "MERGE that inserts": Form(
+        lambda db, free: raw(
+            db,
+            "MERGE INTO app_article t USING (SELECT %s::bigint AS id) s ON t.id = s.id "
+            "WHEN NOT MATCHED THEN INSERT (id, stamp) VALUES (s.id, 'new')",
+            free,
+        ),
+        {Article: MODEL},
+        PG,
+    ),
+    "MERGE that deletes": Form(
+        lambda db, article: raw(
+            db,
+            "MERGE INTO app_article t USING (SELECT %s::bigint AS id) s ON t.id = s.id WHEN MATCHED THEN DELETE",
+            article.pk,
+        ),
+        {Article: MODEL},
+        PG,
+    ),
     "TRUNCATE": Form(lambda db, article: raw(db, "TRUNCATE app_article"), {Article: MODEL}, PG, is_early=True),
     "TRUNCATE CASCADE": Form(
         lambda db, flag: raw(db, 'TRUNCATE TABLE "app_country" CASCADE'),
@@ -727,6 +828,7 @@ RAW_FORMS: dict[str, Form] = {
         PG,
         is_early=True,
     ),
+    "flush of a table": Form(lambda db, parcel: _flushed(db), {Parcel: MODEL}, is_early=True),
     "COPY": Form(lambda db, free: copied(db, free), {Article: MODEL}, PG),
     # --- executemany
     "executemany INSERT": Form(
@@ -752,6 +854,10 @@ RAW_FORMS: dict[str, Form] = {
     ),
     "executemany of nothing": Form(lambda db: many(db, f"{_new} WHERE id = %s", []), {}),
     # --- texts that are not one statement
+    "UPDATE RETURNING by Manager.raw()": Form(
+        lambda db, item: list(Item.objects.using(db).raw(f"{_new} WHERE id = %s RETURNING *", [item.pk])), {Item: ROWS}
+    ),
+    "UPDATE WHERE CURRENT OF": Form(lambda db, item: _by_cursor(db, item.pk), {Item: MODEL}, PG),
     "two statements in one text": Form(
         lambda db, item, serial: raw(
             db,
@@ -799,6 +905,70 @@ RAW_FORMS: dict[str, Form] = {
     "BEGIN, UPDATE, ROLLBACK": Form(
         lambda db, item: several(db, "BEGIN", f"{_new} WHERE id = {item.pk}", "ROLLBACK"), {}, modes=(AUTOCOMMIT,)
     ),
+    "COMMIT AND CHAIN": Form(
+        lambda db, item, other: several(
+            db,
+            "BEGIN",
+            f"{_new} WHERE id = {item.pk}",
+            "COMMIT AND CHAIN",
+            f"{_new} WHERE id = {other.pk}",
+            "COMMIT",
+        ),
+        {Item: ROWS},
+        PG,
+        (AUTOCOMMIT,),
+    ),
+    "ROLLBACK AND CHAIN": Form(
+        lambda db, item, other: several(
+            db,
+            "BEGIN",
+            f"{_new} WHERE id = {item.pk}",
+            "ROLLBACK AND CHAIN",
+            f"{_new} WHERE id = {other.pk}",
+            "COMMIT",
+        ),
+        {Item: ROWS},
+        PG,
+        (AUTOCOMMIT,),
+    ),
+    "COMMIT inside atomic": Form(
+        lambda db, item, other: _committed_inside(db, item.pk, other.pk), {Item: ROWS}, PG, (AUTOCOMMIT,)
+    ),
+    "ROLLBACK TO a savepoint": Form(
+        lambda db, item, other: _in_atomic(
+            db,
+            "SAVEPOINT a",
+            f"{_new} WHERE id = {other.pk}",
+            "ROLLBACK TO SAVEPOINT a",
+            f"{_new} WHERE id = {item.pk}",
+            "RELEASE SAVEPOINT a",
+        ),
+        {Item: pks("item", "other")},
+    ),
+    "PREPARE TRANSACTION, COMMIT PREPARED": Form(
+        lambda db, item: several(
+            db,
+            "BEGIN",
+            f"{_new} WHERE id = {item.pk}",
+            "PREPARE TRANSACTION 'a form'",
+            "COMMIT PREPARED 'a form'",
+        ),
+        everything,
+        PG,
+        (AUTOCOMMIT,),
+    ),
+    "PREPARE TRANSACTION, ROLLBACK PREPARED": Form(
+        lambda db, item: several(
+            db,
+            "BEGIN",
+            f"{_new} WHERE id = {item.pk}",
+            "PREPARE TRANSACTION 'a form'",
+            "ROLLBACK PREPARED 'a form'",
+        ),
+        {},
+        PG,
+        (AUTOCOMMIT,),
+    ),
     "SAVEPOINT, UPDATE, RELEASE": Form(
         lambda db, item: several(db, "SAVEPOINT a", f"{_new} WHERE id = {item.pk}", "RELEASE a"),
         {Item: ROWS},
@@ -812,6 +982,33 @@ RAW_FORMS: dict[str, Form] = {
         lambda db, item: autocommit_commits(db, item.pk), {Item: ROWS}, SQLITE, (AUTOCOMMIT,)
     ),
 }
+
+
+def _by_cursor(db: str, pk: int) -> None:
+    with transaction.atomic(using=db):
+        several(
+            db,
+            f"DECLARE here CURSOR FOR SELECT * FROM app_item WHERE id = {pk} FOR UPDATE",
+            "FETCH here",
+            f"{_new} WHERE CURRENT OF here",
+            "CLOSE here",
+        )
+
+
+def _flushed(db: str) -> None:
+    connection = connections[db]
+    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), ["app_parcel"]))
+
+
+def _committed_inside(db: str, pk: int, other: int) -> None:
+    """A raw COMMIT that Django does not know of: what comes after it is in autocommit."""
+    with transaction.atomic(using=db):
+        several(db, f"{_new} WHERE id = {pk}", "COMMIT", f"{_new} WHERE id = {other}")
+
+
+def _in_atomic(db: str, *texts: str) -> None:
+    with transaction.atomic(using=db):
+        several(db, *texts)
 
 
 def _named(db: str, text: str, **params: Any) -> None:
