@@ -12,10 +12,11 @@
     W020   the default manager of a model with the mixin is not ours
     W021   a cached model's primary key is of a kind that is not cached, or composite
     E022   a declaration in CacheAside.keys is wrong
+    W023   a database of cached models lacks the journal's table    (check --database)
     W030   the server may evict intents, or refuse them when it is full    (check --deploy)
     W031   the server does not answer                                      (check --deploy)
 
-Nothing here connects to anything, but for the last two.
+Nothing here connects to anything, but for the last three.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from django_cacheaside import conf
 from django_cacheaside.exceptions import StoreUnavailableError
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.columns import primary_key
+from django_cacheaside.orm.databases import is_private
 from django_cacheaside.orm.index.resolve import KeyDeclarationError, resolve_all
 from django_cacheaside.orm.managers import CacheAsideQuerySet
 from django_cacheaside.orm.mixin import CacheAsideMixin
@@ -47,6 +49,7 @@ def register_checks() -> None:
     register(check_alias, Tags.caches)
     register(check_timeouts, Tags.caches)
     register(check_models, Tags.models)
+    register(check_journal, Tags.database)
     register(check_server, Tags.caches, deploy=True)
 
 
@@ -102,6 +105,32 @@ def check_models(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> li
         for one in chosen
         for messages in (_manager_messages(one.model), _primary_key_messages(one.model), _key_messages(one))
         for message in messages
+    ]
+
+
+def check_journal(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """W023. Of the databases that are named, as Django's own checks of databases."""
+    if check_settings() or any(message.is_serious() for message in check_alias()):
+        return []
+    used = {router.db_for_write(one.model) for one in registry}
+    lacking = [
+        alias
+        for alias in databases or ()
+        if alias in used and not is_private(connections[alias]) and not runtime.current().relay_of(alias).is_possible()
+    ]
+    then = (
+        "a write fails"
+        if conf.get_settings().ON_LOST_INVALIDATION == "raise"
+        else "other processes may serve old rows for the TTL"
+    )
+    return [
+        Caution(
+            f"The database {alias!r} has no table for the journal: while the cache server is away, {then}.",
+            hint=f"Run manage.py migrate cacheaside --database={alias}. If a router decides where tables are made, "
+            "have it allow the app 'cacheaside' in each database of cached models.",
+            id="cacheaside.W023",
+        )
+        for alias in lacking
     ]
 
 

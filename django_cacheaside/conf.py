@@ -61,11 +61,19 @@ DURATIONS: Mapping[str, Duration] = {
     "INTENT": Duration(1, 3600),
     "CONNECT_TIMEOUT": Duration(0.005, 60),
     "TIMEOUT": Duration(0.005, 60),
+    "RELAY_INTERVAL": Duration(0.05, 3600),
 }
 
 
-UNDECLARED = ("allow", "warn", "raise")
-"""What ``cached`` does with a lookup that is no declared key, beside asking the database."""
+CHOICES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "UNDECLARED": (
+        ("allow", "warn", "raise"),
+        "It says what happens where cached is asked for what is no declared key.",
+    ),
+    "JOURNAL": (("on_failure", "always"), "It says when a commit is noted in the journal."),
+    "ON_LOST_INVALIDATION": (("raise", "ttl"), "It says what becomes of a commit that can't even be noted."),
+}
+"""Settings that are one of some words, the default first, and what they are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,9 @@ class Settings:
     TIMEOUT: float = 0.1
     ENABLED: bool = True
     UNDECLARED: str = "allow"
+    JOURNAL: str = "on_failure"
+    RELAY_INTERVAL: float | None = 1.0
+    ON_LOST_INVALIDATION: str = "raise"
     NAMESPACE: NamespaceSource = None
     DATABASES: Mapping[str, str] = field(default_factory=dict)
 
@@ -127,6 +138,8 @@ def settings_problems(raw: object) -> Iterator[Problem]:
         if name not in KNOWN:
             yield Problem("cacheaside.E002", f"CACHEASIDE has no key {name!r}.", nearest(str(name), KNOWN))
     for name, allowed in DURATIONS.items():
+        if name == "RELAY_INTERVAL" and raw.get(name, 0) is None:
+            continue  # no thread of ours relays
         if name in raw and (wrong := duration_problem(name, raw[name], allowed)):
             yield Problem("cacheaside.E003", f"CACHEASIDE: {wrong}", f"The default is {DEFAULTS[name]:g} s.")
     jitter = raw.get("JITTER", 0.0)
@@ -138,12 +151,10 @@ def settings_problems(raw: object) -> Iterator[Problem]:
         )
     if not isinstance(raw.get("ENABLED", True), bool):
         yield Problem("cacheaside.E003", f"CACHEASIDE: ENABLED is {raw['ENABLED']!r}; it must be True or False.", "")
-    if raw.get("UNDECLARED", "allow") not in UNDECLARED:
-        yield Problem(
-            "cacheaside.E003",
-            f"CACHEASIDE: UNDECLARED is {raw['UNDECLARED']!r}; it must be 'allow', 'warn' or 'raise'.",
-            "It says what happens where cached is asked for what is no declared key. The default is 'allow'.",
-        )
+    for name, (words, meaning) in CHOICES.items():
+        if raw.get(name, words[0]) not in words:
+            what = f"CACHEASIDE: {name} is {raw[name]!r}; it must be {' or '.join(map(repr, words))}."
+            yield Problem("cacheaside.E003", what, f"{meaning} The default is {words[0]!r}.")
     if not isinstance(raw.get("CACHE", ""), str):
         yield Problem("cacheaside.E003", f"CACHEASIDE: CACHE is {raw['CACHE']!r}; it must name an alias of CACHES.", "")
     yield from _namespace_problems(raw.get("NAMESPACE"))

@@ -3,6 +3,9 @@
     CacheAsideError
     ├── StoreUnavailableError     the server gave no usable answer: reads go to the database, invalidations are kept
     ├── UndecodableEntryError     bytes under our key that are not ours, or not of this schema: a counted miss
+    │   ├── UnknownColumnsError   of a schema that its record may explain
+    │   ├── FewerColumnsError     of a release that has fewer columns: a miss, filled over
+    │   └── OtherColumnsError     of a release of which each has columns that the other lacks: a bypass
     ├── UncacheableRowError       a row that does not survive the way into bytes and back: served, never filled
     └── UndeclaredLookupError     ``cached`` was asked for what is no declared key, and UNDECLARED is "raise"
 
@@ -22,6 +25,26 @@ class StoreUnavailableError(CacheAsideError):
 
 class UndecodableEntryError(CacheAsideError):
     """The bytes are not an entry of this model: truncated, foreign, or of another schema. Treat them as a miss."""
+
+
+class UnknownColumnsError(UndecodableEntryError):
+    """The entry has a fingerprint that we know nothing of: its record may tell which columns it has.
+
+    Attributes:
+        fingerprint: Of its columns.
+    """
+
+    def __init__(self, fingerprint: bytes) -> None:
+        super().__init__(f"an entry of unknown columns, {fingerprint.hex()}")
+        self.fingerprint = fingerprint
+
+
+class FewerColumnsError(UndecodableEntryError):
+    """The entry lacks columns of ours and has none that we lack: load the row and fill over it."""
+
+
+class OtherColumnsError(UndecodableEntryError):
+    """The entry lacks columns of ours and has some that we lack: read the database and do not fill."""
 
 
 class UncacheableRowError(CacheAsideError):

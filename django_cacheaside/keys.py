@@ -5,6 +5,7 @@ All keys of one model in one database share a hash tag, so that every script tou
     {shop.product@main}e:42    the entry of the row with primary key 42
     {shop.product@main}l:42    its lease
     {shop.product@main}g       the epoch of the model
+    {shop.product@main}s:1f…   which columns the entries with the fingerprint 1f… hold
 
 In a namespace the tag begins with it: ``{tenant/shop.product@main}``. The alias's ``KEY_FUNCTION``, ``KEY_PREFIX`` and
 ``VERSION`` are applied to each of them.
@@ -55,6 +56,10 @@ class KeySpace:
         if self._lease is not None:
             return self._lease + ident
         return self._make_key(f"{self.tag}l:{ident}")
+
+    def schema(self, fingerprint: str) -> str:
+        """The key of the record of a fingerprint, in hexadecimal."""
+        return self._make_key(f"{self.tag}s:{fingerprint}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KeySpace) and self.epoch == other.epoch

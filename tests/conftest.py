@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
+from tests.emptying import empty
 from tests.servers import VALKEY_URL
 
 
@@ -23,6 +25,21 @@ def django_db_setup(
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture
+def commits(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Every database, in autocommit: what is written is there for threads and processes, and gone behind the test.
+
+    In place of ``django_db(transaction=True)``, which takes 0.4 s: it empties all tables, whether they have rows or
+    not, and has ``post_migrate`` fill them with what Django's apps want there.
+    """
+    with django_db_blocker.unblock():
+        try:
+            yield
+        finally:
+            for alias in connections:
+                empty(alias)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,12 +14,21 @@ from django_cacheaside.engine.agreement import Agreement, Agreements
 from django_cacheaside.engine.breaker import Breaker
 from django_cacheaside.engine.flight import LeasedFlights, QueuedFlights
 from django_cacheaside.engine.lead import Lead
-from django_cacheaside.engine.source import MISSING, K, Missing, R, Sought, Source, body_of, row_of
+from django_cacheaside.engine.source import MISSING, K, Missing, R, Sought, Source, body_of, event_of, row_of
 from django_cacheaside.engine.tally import Event
-from django_cacheaside.exceptions import StoreUnavailableError, UncacheableRowError, UndecodableEntryError
+from django_cacheaside.exceptions import (
+    OtherColumnsError,
+    StoreUnavailableError,
+    UncacheableRowError,
+    UndecodableEntryError,
+    UnknownColumnsError,
+)
 from django_cacheaside.failpoints import reach
 from django_cacheaside.store.envelope import HEADER_SIZE, Found, judge, value_head
 from django_cacheaside.store.store import Store
+
+MOST_ASKED = 8
+"""Fingerprints that one read asks about; entries of more are none of ours."""
 
 
 class Access(Enum):
@@ -63,21 +72,43 @@ class Fetcher:
         if found is Found.HIT and seen.entry is not None:
             try:
                 row = source.decode(pk, seen.entry, HEADER_SIZE)
-            except UndecodableEntryError:
-                source.tally.add(Event.UNDECODABLE)
-            else:
-                source.tally.add(Event.HIT)
-                return row
-        elif found is Found.NEGATIVE_HIT:
+            except UndecodableEntryError as error:
+                return self._fetch_doubtful(source, Sought(pk, ident, seen.run, seen.entry), error, access)
+            source.tally.add(Event.HIT)
+            return row
+        if found is Found.NEGATIVE_HIT:
             source.tally.add(Event.NEGATIVE_HIT)
             return MISSING
-        elif found is Found.BYPASS:
+        if found is Found.BYPASS:
             source.tally.add(Event.BYPASS)
             return self._load_queued(source, pk, ident, access)
         source.tally.add(Event.MISS)
         if access is Access.LOOK:
             return self._load(source, [pk])[pk]
         return self._lead(source, [Sought(pk, ident, seen.run, seen.entry)], [])[pk]
+
+    def _fetch_doubtful(
+        self, source: Source[K, R], one: Sought[K], error: UndecodableEntryError, access: Access
+    ) -> R | Missing:
+        """One row of which there is a valid entry that could not be decoded at first sight."""
+        rows: dict[K, R | Missing] = {}
+        missed: list[Sought[K]] = []
+        bypassed: list[K] = []
+        try:
+            self._sort_out(source, [(one, error)], rows, missed, bypassed)
+        except StoreUnavailableError as unavailable:
+            self._breaker.open(unavailable)
+            return self._load_queued(source, one.pk, one.ident, access)
+        if rows:
+            source.tally.add(Event.HIT)
+            return rows[one.pk]
+        if bypassed:
+            source.tally.add(Event.BYPASS)
+            return self._load_queued(source, one.pk, one.ident, access)
+        source.tally.add(Event.MISS)
+        if access is Access.LOOK:
+            return self._load(source, [one.pk])[one.pk]
+        return self._lead(source, missed, [])[one.pk]
 
     def fetch(
         self,
@@ -146,7 +177,8 @@ class Fetcher:
         """Sort rows by what one MGET says of them."""
         idents = list(map(source.ident, pks))
         decode = source.decode
-        undecodable = negative = start = 0
+        doubtful: list[tuple[Sought[K], UndecodableEntryError]] = []
+        negative = start = 0
         for seen in self._store.read(source.space, idents):
             head = value_head(seen.run, seen.epoch)
             end = start + len(seen.entries)
@@ -154,9 +186,8 @@ class Fetcher:
                 if entry is not None and head is not None and entry.startswith(head):
                     try:
                         rows[pk] = decode(pk, entry, HEADER_SIZE)
-                    except UndecodableEntryError:
-                        undecodable += 1
-                        missed.append(Sought(pk, ident, seen.run, entry))
+                    except UndecodableEntryError as error:
+                        doubtful.append((Sought(pk, ident, seen.run, entry), error))
                     else:
                         if hits is not None:
                             hits[pk] = Sought(pk, ident, seen.run, entry)
@@ -170,12 +201,44 @@ class Fetcher:
                 else:
                     missed.append(Sought(pk, ident, seen.run, entry))
             start = end
+        if doubtful:
+            self._sort_out(source, doubtful, rows, missed, bypassed)
         tally = source.tally
         tally.add(Event.HIT, len(rows) - negative)
         tally.add(Event.NEGATIVE_HIT, negative)
-        tally.add(Event.UNDECODABLE, undecodable)
         tally.add(Event.MISS, len(missed))
         tally.add(Event.BYPASS, len(bypassed))
+
+    def _sort_out(
+        self,
+        source: Source[K, R],
+        doubtful: Sequence[tuple[Sought[K], UndecodableEntryError]],
+        rows: dict[K, R | Missing],
+        missed: list[Sought[K]],
+        bypassed: list[K],
+    ) -> None:
+        """Valid entries that could not be decoded: of a release with other columns, or no entries of ours.
+
+        One round trip if there are fingerprints that this process has not met, or not lately.
+        """
+        unknown = dict.fromkeys(error.fingerprint for _, error in doubtful if isinstance(error, UnknownColumnsError))
+        schemas = source.schemas
+        if schemas is not None and unknown:
+            asked = list(unknown)[:MOST_ASKED]
+            for fingerprint, record in zip(asked, self._store.read_descriptions(source.space, asked), strict=True):
+                schemas.learn(fingerprint, record)
+        for one, error in doubtful:
+            if isinstance(error, UnknownColumnsError) and one.entry is not None:
+                try:
+                    rows[one.pk] = source.decode(one.pk, one.entry, HEADER_SIZE)
+                    continue
+                except UndecodableEntryError as learnt:
+                    error = learnt
+            source.tally.add(event_of(error))
+            if isinstance(error, OtherColumnsError):
+                bypassed.append(one.pk)
+            else:
+                missed.append(one)
 
     def _lead(self, source: Source[K, R], missed: Sequence[Sought[K]], bypassed: Sequence[K]) -> dict[K, R | Missing]:
         """Load what nobody in this process loads yet, and take the rest from those who do."""

@@ -57,6 +57,8 @@ class Invalidator:
         self._intent_ms = intent_ms
         self._lock = threading.Lock()
         self._uncommitted = 0
+        self._is_reached = False
+        """Does the server answer, and the circuit stay open for our debts alone?"""
         self._owed: dict[KeySpace, _Debt] = {}
         self._said: set[KeySpace] = set()
         self.breaker = Breaker(clock, self._pay)
@@ -69,11 +71,13 @@ class Invalidator:
         self.tally.add(Event.INVALIDATED_MODEL, len(writes.models))
         try:
             reach("before-intent")
-            if self.breaker.lets_through():
+            # while the circuit is open for our debts alone, what is announced is none more
+            if self.breaker.lets_through() or self._is_reached:
                 self._agreements.before_commit(writes)
                 self._place(ticket)
             reach("after-intent")
         except Exception as error:  # noqa: BLE001  a commit never fails because of the cache: told afterwards instead
+            self._is_reached = False
             self.breaker.open(error)
         if not ticket.is_placed:
             self._keep_open(ticket)
@@ -105,6 +109,11 @@ class Invalidator:
                 "answers; until then other processes may serve the old rows.",
                 ", ".join(sorted(space.label for space in unsaid)),
             )
+
+    def forget(self, ticket: Ticket) -> None:
+        """Nothing is written under a ticket whose intents are not placed; another one will be taken for it."""
+        assert not ticket.is_placed
+        self._let_go()
 
     def committed(self, ticket: Ticket) -> None:
         """COMMIT was acknowledged. One round trip."""
@@ -170,17 +179,26 @@ class Invalidator:
             return list(self._owed)
 
     def _pay(self) -> bool:
-        """Move the epochs of all models that were written unannounced. False while a COMMIT of such a write is open."""
+        """Move the epochs of all models that were written unannounced.
+
+        False while a COMMIT of such a write is open. From then on commits are announced again, though nothing is served
+        yet: a process that writes all the time would never be through otherwise.
+        """
         with self._lock:
             now_s = self._clock.monotonic_s()
             due = {space: debt for space, debt in self._owed.items() if debt.not_before_s <= now_s}
-        self._store.flush(due)  # a full server still takes deletes, and others wait for them
-        self._store.probe()
+        try:
+            self._store.flush(due)  # a full server still takes deletes, and others wait for them
+            self._store.probe()
+        except StoreUnavailableError:
+            self._is_reached = False
+            raise
         with self._lock:
             for space, debt in due.items():
                 if self._owed.get(space) is debt:
                     del self._owed[space]
-            if self._owed or self._uncommitted:
+            self._is_reached = bool(self._owed or self._uncommitted)
+            if self._is_reached:
                 return False
             self._said.clear()
             return True

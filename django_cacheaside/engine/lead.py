@@ -11,7 +11,7 @@ from typing import Generic
 
 from django_cacheaside.clock import Clock
 from django_cacheaside.engine.breaker import Breaker
-from django_cacheaside.engine.source import MISSING, MISSING_BODY, K, Missing, R, Sought, Source, body_of
+from django_cacheaside.engine.source import MISSING, MISSING_BODY, K, Missing, R, Sought, Source, body_of, event_of
 from django_cacheaside.engine.tally import Event
 from django_cacheaside.exceptions import StoreUnavailableError, UncacheableRowError, UndecodableEntryError
 from django_cacheaside.failpoints import reach
@@ -105,8 +105,8 @@ class Lead(Generic[K, R]):
         try:
             is_missing = entry[1:2] == MISSING_BODY
             self.rows[one.pk] = MISSING if is_missing else self._source.decode(one.pk, entry, HEADER_SIZE)
-        except UndecodableEntryError:
-            self._source.tally.add(Event.UNDECODABLE)
+        except UndecodableEntryError as error:
+            self._source.tally.add(event_of(error))
             return False
         return True
 
@@ -171,11 +171,16 @@ class Lead(Generic[K, R]):
 
     def _fill(self, filled: Sequence[Sought[K]], fillings: Sequence[Filling]) -> None:
         source = self._source
+        described = None if source.schemas is None else source.schemas.to_say()
         try:
-            accepted = self._store.fill(source.space, fillings, self._token, epoch_ms=source.policy.epoch_ms)
+            accepted = self._store.fill(
+                source.space, fillings, self._token, epoch_ms=source.policy.epoch_ms, described=described
+            )
         except StoreUnavailableError as error:
             self._breaker.open(error)
             return
+        if source.schemas is not None and described is not None:
+            source.schemas.said()
         reach("after-fill")
         for one, filling, is_accepted in zip(filled, fillings, accepted, strict=True):
             if is_accepted:

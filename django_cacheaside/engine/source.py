@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar, final
 
 from django_cacheaside.engine.policy import Policy
-from django_cacheaside.engine.tally import Tally
+from django_cacheaside.engine.schema import Schemas
+from django_cacheaside.engine.tally import Event, Tally
+from django_cacheaside.exceptions import FewerColumnsError, OtherColumnsError, UndecodableEntryError
 from django_cacheaside.keys import KeySpace
 
 K = TypeVar("K", bound=Hashable)
@@ -37,6 +39,8 @@ class Source(Protocol[K, R]):
     tally: Tally
     ident: Callable[[K], str]
     """The row's part of its keys."""
+    schemas: Schemas[R] | None = None
+    """What is told of the columns of its entries; None where entries have none."""
 
     def load(self, pks: Sequence[K], /) -> Mapping[K, R]:
         """Read rows from the primary database, now. Missing ones are absent. One SELECT per 1,000 rows or fewer."""
@@ -54,7 +58,8 @@ class Source(Protocol[K, R]):
         """A row from the bytes of ``raw`` from ``at`` on, sharing nothing with other rows.
 
         Raises:
-            UndecodableEntryError: These are not the bytes of the row ``pk``.
+            UndecodableEntryError: These are not the bytes of the row ``pk``; or they are, with other columns: then of
+                the subclass that says what to do.
         """
         ...
 
@@ -72,6 +77,13 @@ class Sought(Generic[K]):
     ident: str
     run: bytes
     entry: bytes | None
+
+
+def event_of(error: UndecodableEntryError) -> Event:
+    """What is counted of an entry that can't be used."""
+    if isinstance(error, OtherColumnsError):
+        return Event.OTHER_COLUMNS
+    return Event.FEWER_COLUMNS if isinstance(error, FewerColumnsError) else Event.UNDECODABLE
 
 
 def body_of(source: Source[K, R], pk: K, row: R | Missing) -> bytes:

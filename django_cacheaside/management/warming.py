@@ -25,6 +25,7 @@ class CountedSource(Source[Any, Row]):
     def __init__(self, rows: RowSource) -> None:
         self.space, self.policy, self.tally = rows.space, rows.policy, Tally()
         self.ident = rows.ident
+        self.schemas = rows.schemas
         self.encoded_bytes = 0
         self._rows = rows
 

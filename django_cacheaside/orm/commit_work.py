@@ -18,7 +18,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cacheaside.engine.invalidation import Ticket
 from django_cacheaside.failpoints import reach
 from django_cacheaside.orm import runtime
-from django_cacheaside.orm.connection_state import ConnectionState, state_of
+from django_cacheaside.orm.connection_state import ConnectionState, is_in_transaction, state_of
+from django_cacheaside.orm.journal.record import LostInvalidationError, keep
 from django_cacheaside.store.writes import Writes
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ def install_commit_work(connection: BaseDatabaseWrapper) -> None:
     def commit_with_intents() -> None:
         if connection.in_atomic_block:  # refused by Django
             return commit()
-        return around_commit(state, commit, roll_back=rollback)
+        return around_commit(connection, commit, roll_back=rollback)
 
     @wraps(rollback)
     def rollback_and_forget() -> None:
@@ -50,7 +51,7 @@ def install_commit_work(connection: BaseDatabaseWrapper) -> None:
     def set_autocommit_with_intents(autocommit: bool, *args: Any, **kwargs: Any) -> None:  # noqa: FBT001  Django's own
         # turning it on commits what is open, on SQLite
         if autocommit and state.writes and not connection.in_atomic_block and not connection.autocommit:
-            return around_commit(state, lambda: set_autocommit(autocommit, *args, **kwargs), roll_back=rollback)
+            return around_commit(connection, lambda: set_autocommit(autocommit, *args, **kwargs), roll_back=rollback)
         return set_autocommit(autocommit, *args, **kwargs)
 
     @wraps(close)
@@ -66,13 +67,19 @@ def install_commit_work(connection: BaseDatabaseWrapper) -> None:
     connection.close = close_and_forget  # type: ignore[method-assign]
 
 
-def around_commit(state: ConnectionState, commit: Callable[[], T], *, roll_back: Callable[[], object]) -> T:
+def around_commit(connection: BaseDatabaseWrapper, commit: Callable[[], T], *, roll_back: Callable[[], object]) -> T:
     """Place the intents, commit, release. Two round trips if anything cached was written, none if not.
+
+    What the server can't be told goes into the journal, in this transaction.
 
     Args:
         commit: Sends COMMIT.
         roll_back: Ends the transaction if we are interrupted before COMMIT is sent.
+
+    Raises:
+        LostInvalidationError: The server does not answer and the journal takes no entry. COMMIT was not sent.
     """
+    state = state_of(connection)
     if not state.writes:
         result = commit()
         state.end_transaction()
@@ -82,7 +89,11 @@ def around_commit(state: ConnectionState, commit: Callable[[], T], *, roll_back:
         ticket = invalidator.before(state.writes)
         # on the list until its outcome is known: a COMMIT that raised may yet be rolled back, sent again, or lost
         state.tickets.append(ticket)
+        if not ticket.is_placed or runtime.current().settings.JOURNAL == "always":
+            keep(connection, state.writes)
         reach("before-commit")
+    except LostInvalidationError:
+        raise  # as any error of COMMIT's: the transaction is rolled back by whoever sent it
     except BaseException:
         roll_back()
         settle_failed(state)
@@ -101,10 +112,37 @@ def around_commit(state: ConnectionState, commit: Callable[[], T], *, roll_back:
     return result
 
 
-def around_statement(connection: BaseDatabaseWrapper, writes: Writes, execute: Callable[[], T]) -> T:
-    """In autocommit the statement is the transaction: intent, statement, release, without BEGIN."""
-    invalidator = runtime.current().invalidator
+def around_statement(
+    connection: BaseDatabaseWrapper,
+    writes: Writes,
+    execute: Callable[[], T],
+    *,
+    in_transaction: Callable[[], T] | None = None,
+) -> T:
+    """In autocommit the statement is the transaction: intent, statement, release, without BEGIN.
+
+    Args:
+        in_transaction: Does the same in a transaction: for the journal, if the server can't be told. None where there
+            can be none, or is one: then the entry is committed first, and is not relayed before the statement's end.
+
+    Raises:
+        LostInvalidationError: The server does not answer and the journal takes no entry. Nothing was executed.
+    """
+    current = runtime.current()
+    invalidator = current.invalidator
+    if in_transaction is not None and current.settings.JOURNAL == "always":
+        return in_transaction()
     ticket = invalidator.before(writes)
+    if not ticket.is_placed:
+        if in_transaction is not None:
+            invalidator.forget(ticket)
+            return in_transaction()
+        if not is_in_transaction(connection, state_of(connection)):
+            try:
+                keep(connection, writes, due_in_s=current.settings.INTENT)
+            except BaseException:
+                invalidator.forget(ticket)
+                raise
     try:
         result = execute()
     except Exception:

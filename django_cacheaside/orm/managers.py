@@ -16,7 +16,7 @@ import django
 from asgiref.sync import sync_to_async
 from django.db.models import Manager, Model, Prefetch, Q, QuerySet
 
-from django_cacheaside.engine.source import MISSING, Missing
+from django_cacheaside.engine.source import Missing
 from django_cacheaside.orm.conditions import conditions_of
 from django_cacheaside.orm.index.declarations import Unique
 from django_cacheaside.orm.peers import BY_ITSELF, give_fetch_mode
@@ -198,11 +198,7 @@ def served(model: type[M], alias: str | None, lookup: dict[str, Any]) -> M | Non
     if unique is None or reading is None:
         return None
     position, names = unique
-    found = reading.by_index(reading.place.indexes[position], [[lookup[name] for name in names]])
-    rows = None if found is None else next(iter(found.values()))
-    if rows is None or len(rows) > 1:
-        return None
-    return _or_raise(model, reading.build(rows)[0] if rows else MISSING)
+    return _or_raise(model, reading.one_by_index(reading.place.indexes[position], [lookup[name] for name in names]))
 
 
 def _or_raise(model: type[M], found: M | Missing | None) -> M | None:

@@ -18,7 +18,7 @@ from django_cacheaside.orm import runtime
 from django_cacheaside.orm.access import access_of
 from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.databases import may_serve
-from django_cacheaside.orm.index.find import find_rows
+from django_cacheaside.orm.index.find import find_row, find_rows
 from django_cacheaside.orm.index.index import Index
 from django_cacheaside.orm.index.source import IndexSource, Values
 from django_cacheaside.orm.instances import instance_builder
@@ -83,14 +83,30 @@ class Reading(Generic[M]):
 
         None in place of the rows of one key says the same of that key alone. Round trips as ``find_rows``.
         """
-        source, written = index.source, self._written
-        if source is None or (written and not written.spaces().isdisjoint((index.space, self._source.space))):
+        source = self._source_of(index)
+        if source is None:
             return None
         values = dict.fromkeys(map(source.naming.values, keys))
         if None in values:
             return None
         known = [one for one in values if one is not None]
-        return find_rows(self._runtime.fetcher, self._watched(source), self._source, known, self._access)
+        return find_rows(self._runtime.fetcher, source, self._source, known, self._access)
+
+    def one_by_index(self, index: Index, spelt: Sequence[object]) -> M | Missing | None:
+        """As ``one``, by the values of a ``Unique``. A hit is two round trips."""
+        source = self._source_of(index)
+        values = None if source is None else source.naming.values(spelt)
+        if source is None or values is None:
+            return None
+        row = find_row(self._runtime.fetcher, source, self._source, values, self._access)
+        return row if row is None or isinstance(row, Missing) else self.build((row,))[0]
+
+    def _source_of(self, index: Index) -> IndexSource | None:
+        """The entries of a declared key; None if they are not served to this read."""
+        source, written = index.source, self._written
+        if source is None or (written and not written.spaces().isdisjoint((index.space, self._source.space))):
+            return None
+        return self._watched(source)
 
     def watched_by(self, watcher: Tally) -> None:
         """Count what this read does into ``watcher`` too."""

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from django.db.models import Model
 
 from django_cacheaside.conf import Settings, get_settings
+from django_cacheaside.engine.schema import RECORD_S
 from django_cacheaside.engine.tally import Tally
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.orm.index.resolve import KeyDeclarationError, ResolvedKey, resolve_all
@@ -27,7 +28,8 @@ class Key:
 
     Args:
         kind: ``row`` for the entry of a row; ``unique``, ``listing`` and ``derived`` for those of declared keys; after
-            each of these ``lease`` for the lease beside it, and ``epoch`` for the epoch of them all.
+            each of these ``lease`` for the lease beside it, and ``epoch`` for the epoch of them all; ``schema`` for
+            what is told of the columns of rows.
         pattern: The key as it stands in Redis behind the alias's prefix; what varies is in angle brackets.
         ttl_s: Longest life in seconds, jitter included.
     """
@@ -91,6 +93,8 @@ class Registration:
                 Key("lease", space.lease(ident), policy.lease_ms / 1000),
                 Key("epoch", space.epoch, policy.epoch_ms / 1000),
             )
+            if kind == "row":
+                keys.append(Key("schema", space.schema("<fingerprint>"), RECORD_S))
         return tuple(keys)
 
     def __repr__(self) -> str:

@@ -9,11 +9,13 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
+from django_cacheaside.clock import Clock
 from django_cacheaside.engine.policy import Policy
+from django_cacheaside.engine.schema import Schemas
 from django_cacheaside.engine.source import Source
 from django_cacheaside.exceptions import UncacheableRowError, UndecodableEntryError
 from django_cacheaside.keys import KeySpace
-from django_cacheaside.orm.codec import RowCodec, row_codec
+from django_cacheaside.orm.codec import FINGERPRINT_SIZE, RowCodec, row_codec
 from django_cacheaside.orm.columns import ColumnKey
 from django_cacheaside.orm.instances import Build
 from django_cacheaside.orm.registry import Registration
@@ -21,7 +23,6 @@ from django_cacheaside.orm.registry import Registration
 Row = Sequence[Any]
 """The values of a row's columns, in the order of ``RowSource.attnames``."""
 
-FINGERPRINT_SIZE = 8
 ROWS_PER_SELECT = 1000
 
 
@@ -37,6 +38,7 @@ class RowSource(Source[Any, Row]):
         policy: Policy,
         key: ColumnKey,
         use_tz: bool,
+        clock: Clock,
     ) -> None:
         model = registration.model
         self.space = space
@@ -52,6 +54,9 @@ class RowSource(Source[Any, Row]):
         """How instances are made of the rows, by class: the model, or a proxy of it."""
         self._model = model
         self._codec: RowCodec = row_codec(fields, connection, use_tz=use_tz)
+        self.schemas: Schemas[Row] = Schemas(
+            self._codec.fingerprint, self._codec.schema.record, self._codec.decoder_for, clock
+        )
         self._pk_at = self.attnames.index(model._meta.pk.attname)
         self._select: _Select | None = None
 
@@ -72,9 +77,11 @@ class RowSource(Source[Any, Row]):
         return self._codec.fingerprint + self._codec.encode(row)
 
     def decode(self, pk: Any, raw: bytes, at: int, /) -> Row:
-        if not raw.startswith(self._codec.fingerprint, at):
-            raise UndecodableEntryError("an entry of another schema")
-        row = self._codec.decode(raw[at + FINGERPRINT_SIZE :])
+        if raw.startswith(self._codec.fingerprint, at):
+            row = self._codec.decode(raw[at + FINGERPRINT_SIZE :])
+        else:
+            decode = self.schemas.decoder(raw[at : at + FINGERPRINT_SIZE])
+            row = decode(raw[at + FINGERPRINT_SIZE :])
         if row[self._pk_at] != pk:
             raise UndecodableEntryError(f"the entry of {pk!r} holds the row {row[self._pk_at]!r}")
         return row

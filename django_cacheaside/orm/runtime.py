@@ -7,6 +7,7 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 
 from django.core.signals import setting_changed
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cacheaside import conf
@@ -16,9 +17,11 @@ from django_cacheaside.engine.fetch import Fetcher
 from django_cacheaside.engine.invalidation import Invalidator
 from django_cacheaside.keys import KeySpace, label_in
 from django_cacheaside.orm.columns import ColumnKey, primary_key
-from django_cacheaside.orm.databases import identity
+from django_cacheaside.orm.databases import identity, is_private
 from django_cacheaside.orm.fingerprint import announcements
 from django_cacheaside.orm.index.index import Index, make_index
+from django_cacheaside.orm.journal.poller import Poller
+from django_cacheaside.orm.journal.relay import JournalRelay
 from django_cacheaside.orm.namespaces import Namespace
 from django_cacheaside.orm.registry import Key, Registration
 from django_cacheaside.orm.rows import RowSource
@@ -71,8 +74,15 @@ class Runtime:
         self.agreements = Agreements(self.store, clock, intent_ms=intent_ms)
         self.invalidator = Invalidator(self.store, self.agreements, clock, intent_ms=intent_ms)
         self.fetcher = Fetcher(self.store, self.invalidator.breaker, self.agreements, clock)
+        self.poller = Poller(
+            self.store,
+            self.invalidator.breaker,
+            interval_s=settings.RELAY_INTERVAL,
+            lease_key=lambda database: alias.make_key("{cacheaside}relay:" + database),
+        )
         self._alias = alias
         self._make_key = alias.make_key
+        self._clock = clock
         self._namespace = None if settings.NAMESPACE is None else Namespace(settings.NAMESPACE)
         self._places: dict[tuple[Registration, str, str | None], Place] = {}
         self._lock = threading.Lock()
@@ -112,13 +122,17 @@ class Runtime:
         name, use_tz = identity(connection), conf.uses_time_zones()
         if said := announcements(connection, self._alias, self.settings):
             self.agreements.join(name, said)
+        if not is_private(connection):
+            self.poller.watch(self.relay_of(router.db_for_write(registration.model)))
         label = label_in(namespace, registration.label)
         space = KeySpace(label, name, self._make_key)
         key = primary_key(registration.model, connection)
         policy = registration.options.policy(self.settings)
         source = None
         if key is not None:
-            source = RowSource(registration, connection, space=space, policy=policy, key=key, use_tz=use_tz)
+            source = RowSource(
+                registration, connection, space=space, policy=policy, key=key, use_tz=use_tz, clock=self._clock
+            )
         indexes = tuple(
             make_index(
                 declared,
@@ -139,8 +153,13 @@ class Runtime:
         """Each kind of key that a model has in a database, as it stands in Redis."""
         return registration.keys_in(self.place(registration, connection).spaces, self.settings)
 
+    def relay_of(self, alias: str) -> JournalRelay:
+        """Who delivers the journal of a database."""
+        return JournalRelay(self.store, alias, identity(connections[alias]), self._make_key)
+
     def close(self) -> None:
         """Take back what was announced, and hang up."""
+        self.poller.close()
         self.agreements.withdraw()
         self.store.close()
 
@@ -174,7 +193,7 @@ def _reset_when_set(*, setting: str, **_: object) -> None:
 
 
 def _forget_parent() -> None:
-    """In a forked child: another thread of the parent may have held a lock of its runtime."""
+    """In a forked child: another thread of the parent may have held a lock of its runtime, and none of them is here."""
     global _current
     _current = None
 

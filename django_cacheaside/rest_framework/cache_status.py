@@ -52,7 +52,7 @@ class Reads:
                 told["collapsed"] = True
             return told
         if counts[Event.BYPASS]:
-            return {"fwd": "bypass", "detail": "commit-open"}
+            return {"fwd": "bypass", "detail": "other-columns" if counts[Event.OTHER_COLUMNS] else "commit-open"}
         if counts[Event.DATABASE_READ] or counts[Event.SHARED]:
             return {"fwd": "bypass", "detail": "unreachable"}
         if counts[Event.HIT]:

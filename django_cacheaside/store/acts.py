@@ -84,6 +84,15 @@ class Filling:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What is told of the columns of entries: ``record``, under their ``fingerprint``."""
+
+    fingerprint: bytes
+    record: bytes
+    life_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """What processes say of how they make the keys of one database.
 

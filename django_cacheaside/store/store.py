@@ -14,7 +14,19 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.store import scripts
-from django_cacheaside.store.acts import Acquired, Bypass, Claim, Filling, Heard, Own, Seen, SeenRows, Value, Wait
+from django_cacheaside.store.acts import (
+    Acquired,
+    Bypass,
+    Claim,
+    Description,
+    Filling,
+    Heard,
+    Own,
+    Seen,
+    SeenRows,
+    Value,
+    Wait,
+)
 from django_cacheaside.store.envelope import NONCE_SIZE, TOKEN_SIZE
 from django_cacheaside.store.errors import CLIENT_ERRORS, unavailable
 from django_cacheaside.store.generations import Generations
@@ -67,9 +79,26 @@ class Store:
         commands: list[Command] = [
             ("MGET", space.epoch, *map(space.entry, chunk)) for chunk in _chunks(idents, KEYS_PER_MGET)
         ]
+        if len(commands) == 1:
+            try:
+                run, (epoch, *entries) = self._pool.call(commands[0])
+            except CLIENT_ERRORS as error:
+                raise unavailable(error) from error
+            return [SeenRows(self.generations.sealed(run, space.database), epoch, entries)]
         run, replies = self._pipeline(commands)
         run = self.generations.sealed(run, space.database)
         return [SeenRows(run, epoch, entries) for epoch, *entries in replies]
+
+    def read_descriptions(self, space: KeySpace, fingerprints: Sequence[bytes]) -> list[bytes | None]:
+        """What is told of the columns of entries with these fingerprints; None for each of which nothing is.
+
+        One round trip.
+        """
+        try:
+            _, records = self._pool.call(("MGET", *(space.schema(one.hex()) for one in fingerprints)))
+        except CLIENT_ERRORS as error:
+            raise unavailable(error) from error
+        return list(records)
 
     def acquire(
         self, space: KeySpace, claims: Sequence[Claim], token: bytes, *, run: bytes, lease_ms: int, epoch_ms: int
@@ -95,21 +124,41 @@ class Store:
         )
         return [_acquired(reply) for chunk in replies for reply in chunk]
 
-    def fill(self, space: KeySpace, fillings: Sequence[Filling], token: bytes, *, epoch_ms: int) -> list[bool]:
+    def fill(
+        self,
+        space: KeySpace,
+        fillings: Sequence[Filling],
+        token: bytes,
+        *,
+        epoch_ms: int,
+        described: Description | None = None,
+    ) -> list[bool]:
         """Store rows, each only if lease and epoch are still ``token``'s: True for each that was accepted.
 
         One round trip.
 
         Args:
             epoch_ms: How long the epoch lives on at least: longer than any entry filled now.
+            described: What is to be told of their columns before, if anything.
         """
+        tell: list[Command] = []
+        if described is not None:
+            key = space.schema(described.fingerprint.hex())
+            tell.append(("SET", key, described.record, "PX", described.life_ms))
         replies = self._run(
             (
-                scripts.FILL,
-                [space.epoch, *_row_keys(space, [filling.ident for filling in chunk])],
-                [token, epoch_ms, *[argument for f in chunk for argument in (f.nonce, f.life_ms, f.fresh_ms, f.body)]],
-            )
-            for chunk in _chunks(fillings, ROWS_PER_SCRIPT)
+                (
+                    scripts.FILL,
+                    [space.epoch, *_row_keys(space, [filling.ident for filling in chunk])],
+                    [
+                        token,
+                        epoch_ms,
+                        *[argument for f in chunk for argument in (f.nonce, f.life_ms, f.fresh_ms, f.body)],
+                    ],
+                )
+                for chunk in _chunks(fillings, ROWS_PER_SCRIPT)
+            ),
+            before=tell,
         )
         return [accepted == 1 for chunk in replies for accepted in chunk]
 
@@ -167,6 +216,13 @@ class Store:
         """Take back what was announced. One round trip."""
         self._run([(scripts.WITHDRAW, [record], [mark])])
 
+    def hold(self, key: str, token: bytes, *, life_ms: int) -> bool:
+        """Be, or stay, the one who holds ``key``. Two holders for a moment must do no harm. Two round trips at most."""
+        _, (was_set, holder) = self._pipeline([("SET", key, token, "NX", "PX", life_ms), ("GET", key)])
+        if not was_set and holder == token:
+            self._pipeline([("PEXPIRE", key, life_ms)])
+        return bool(holder == token)
+
     def probe(self) -> None:
         """Does the server take writes? One that is full, a replica or forbidden could not be told of a commit."""
         self._pipeline([("SET", self._probe_key, "1", "PX", 1000)])
@@ -183,12 +239,18 @@ class Store:
         """Hang up all idle connections; the store stays usable."""
         self._pool.close()
 
-    def _run(self, calls: Iterable[Call]) -> list[Any]:
-        """Run scripts in one pipeline, and those that the server doesn't know in a second one by their text."""
+    def _run(self, calls: Iterable[Call], *, before: Sequence[Command] = ()) -> list[Any]:
+        """Run scripts in one pipeline, and those that the server doesn't know in a second one by their text.
+
+        Args:
+            before: Plain commands that stand before them in the pipeline. Their replies are not returned.
+        """
         calls = list(calls)
         if not calls:
             return []
-        _, replies = self._pipeline([("EVALSHA", script.sha, len(keys), *keys, *argv) for script, keys, argv in calls])
+        by_sha = [("EVALSHA", script.sha, len(keys), *keys, *argv) for script, keys, argv in calls]
+        _, replies = self._pipeline([*before, *by_sha])
+        del replies[: len(before)]
         unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             by_text = [("EVAL", calls[at][0].text, len(calls[at][1]), *calls[at][1], *calls[at][2]) for at in unknown]

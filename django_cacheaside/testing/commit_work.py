@@ -128,7 +128,7 @@ class _Rehearsal:
             return False
         if self._state.has_written:
             self._untouched.clear()
-            around_commit(self._state, _nothing, roll_back=_nothing)
+            around_commit(self._connection, _nothing, roll_back=_nothing)
         return True
 
     def _use_runtime(self) -> None:
@@ -150,7 +150,7 @@ class _Rehearsal:
                 return result
             case "RELEASE SAVEPOINT", name:
                 self._untouched.clear()
-                return around_commit(self._state, run, roll_back=lambda: self._roll_back_to(name))
+                return around_commit(self._connection, run, roll_back=lambda: self._roll_back_to(name))
             case "ROLLBACK TO SAVEPOINT", name:
                 result = run()
                 settle_failed(self._state)

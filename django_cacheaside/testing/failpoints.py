@@ -13,6 +13,9 @@ FAILPOINTS: Mapping[str, str] = MappingProxyType(
     {
         "before-intent": "a writer, before it places its intents",
         "after-intent": "a writer whose intents stand",
+        "before-journal": "a writer whose intents the server did not take, before it notes its keys in the journal",
+        "after-journal": "a writer whose keys are noted, before COMMIT is sent",
+        "after-relay": "who relays the journal, when the server has been told",
         "before-commit": "a transaction, just before COMMIT is sent",
         "after-commit": "a writer whose COMMIT was acknowledged, before it releases",
         "after-failure": "a writer whose COMMIT surely failed, before it releases",

@@ -48,7 +48,7 @@ class TestReadme:
         assert not list(conf.settings_problems(names["CACHEASIDE"]))
         assert names["CACHES"][names["CACHEASIDE"]["CACHE"]]["BACKEND"] == "django_redis.cache.RedisCache"
 
-    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.usefixtures("commits")
     def test_its_reads_and_writes_run(self, lamp: type[models.Model]) -> None:
         lamp.objects.bulk_create([lamp(name=name, price=10) for name in ("floor", "desk", "wall")])
         for line in blocks(ROOT / "README.md")[2].replace("Product", "Lamp").splitlines():
@@ -110,6 +110,13 @@ class TestPublicNames:
         from django_cacheaside import models as door
 
         assert sorted(door.__all__) == sorted(
-            ["CacheAsideManager", "CacheAsideMixin", "CacheAsideQuerySet", "CachedManager", "CachedQuerySet"]
+            [
+                "CacheAsideManager",
+                "CacheAsideMixin",
+                "CacheAsideQuerySet",
+                "CachedManager",
+                "CachedQuerySet",
+                "JournalEntry",
+            ]
         )
         assert all(hasattr(door, name) for name in door.__all__)

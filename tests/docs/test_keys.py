@@ -16,7 +16,7 @@ from django_cacheaside.orm.registry import registry
 from tests.app.keyed import Gadget, Section
 from tests.docs.test_documents import ROOT, blocks
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("commits")
 
 MODEL, READS, SETTINGS, PRECISE = blocks(ROOT / "docs" / "keys.md")
 

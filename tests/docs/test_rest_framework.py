@@ -34,7 +34,7 @@ def api() -> Any:
     api.close()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("commits")
 class TestViews:
     def test_are_served_by_primary_key(self, api: Api) -> None:
         ware = Ware.objects.create(name="lamp", category=Category.objects.create(name="lights"))
@@ -58,5 +58,5 @@ class TestTable:
     def test_has_each_detail_that_the_code_gives(self) -> None:
         code = Path(PACKAGE, "cache_status.py").read_text("utf-8")
         document = DOCUMENT.read_text("utf-8")
-        told = set(re.findall(r'"(?:detail|fwd)": "([a-z-]+)"', code))
+        told = set(re.findall(r'"(?:detail|fwd)": "([a-z-]+)"', code)) | set(re.findall(r'\] else "([a-z-]+)"\}', code))
         assert told == set(re.findall(r"(?:detail|fwd)=([a-z-]+)", document))

@@ -25,7 +25,7 @@ from django_cacheaside.orm.registry import registry
 from django_cacheaside.store.envelope import Found, judge
 from tests.app.models import Coded, Product
 
-with_rows = pytest.mark.django_db(transaction=True, databases=["default", "sqlite"])
+with_rows = pytest.mark.usefixtures("commits")
 
 
 @pytest.fixture(params=["default", "sqlite"])

@@ -1011,6 +1011,7 @@ class TestCacheStatus:
             ([Way.CACHE], [Event.MISS, Event.SHARED], {"fwd": "miss", "collapsed": True}),
             ([Way.CACHE], [Event.HIT, Event.MISS, Event.FILL], {"fwd": "miss", "stored": True}),
             ([Way.CACHE], [Event.BYPASS, Event.DATABASE_READ], {"fwd": "bypass", "detail": "commit-open"}),
+            ([Way.CACHE], [Event.BYPASS, Event.OTHER_COLUMNS], {"fwd": "bypass", "detail": "other-columns"}),
             ([Way.CACHE], [Event.SHARED], {"fwd": "bypass", "detail": "unreachable"}),
             ([Way.BYPASS, Way.CACHE], [Event.HIT], {"fwd": "bypass"}),
             ([Way.METHOD, Way.BYPASS], [Event.HIT], {"fwd": "method"}),

@@ -263,7 +263,7 @@ class TestEveryFieldClass:
 @pytest.fixture
 def yielded(request: pytest.FixtureRequest) -> Callable[..., tuple[models.Field, list[Any]]]:
     """Store values and read them: the column's field and what the database yields for it."""
-    request.getfixturevalue("transactional_db")
+    request.getfixturevalue("commits")
 
     def read(alias: str, field: models.Field, values: Sequence[Any]) -> tuple[models.Field, list[Any]]:
         row = model_with(field)
@@ -313,7 +313,7 @@ every_column = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.django_db(transaction=True, databases=ALIASES)
+@pytest.mark.usefixtures("commits")
 class TestWhatDatabasesYield:
     @every_column
     def test_comes_back(self, alias: str, kind: type[models.Field], stored: Sequence[Any], yielded: Any) -> None:

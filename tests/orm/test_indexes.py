@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
@@ -547,20 +547,22 @@ class Probe:
             if names != ("slug",) or values != (None,)
         }
 
-    def ask(self, rows: Any) -> list[Any]:
-        """The answers, in the order of the questions."""
+    def in_database(self) -> list[Any]:
+        """The answers, in the order of the questions: by one SELECT of all rows, which are few."""
+        rows = list(objects(self.db))
         return [
-            sorted((one.pk, one.slug, one.title, one.rank, one.section_id) for one in rows.filter(**question))
+            _told(one for one in rows if all(getattr(one, name) == value for name, value in question.items()))
             for question in self.questions
         ]
 
-    def in_database(self) -> list[Any]:
-        """What the database answers."""
-        return self.ask(QuerySet(Gadget).using(self.db))
-
     def in_cache(self) -> list[Any]:
-        """What the cache answers."""
-        return self.ask(Gadget.cached.using(self.db))
+        """What the cache answers, each question for itself."""
+        rows = Gadget.cached.using(self.db)
+        return [_told(rows.filter(**question)) for question in self.questions]
+
+
+def _told(rows: Iterable[Gadget]) -> list[Any]:
+    return sorted((one.pk, one.slug, one.title, one.rank, one.section_id) for one in rows)
 
 
 class TestWrites:

@@ -50,6 +50,7 @@ class TestKeys:
             Key("row", "{app.item@<database>}e:<id>", 330.0),
             Key("lease", "{app.item@<database>}l:<id>", 3.0),
             Key("epoch", "{app.item@<database>}g", 663.0),
+            Key("schema", "{app.item@<database>}s:<fingerprint>", 600.0),
         )
 
     @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ class TestKeys:
     @override_settings(CACHEASIDE={"TTL": 1000, "JITTER": 0, "LEASE": 7})
     def test_follows_the_settings(self) -> None:
         """A model's own options come first."""
-        assert [key.ttl_s for key in registry.for_model(Item).keys] == [1000, 7, 2007]
+        assert [key.ttl_s for key in registry.for_model(Item).keys] == [1000, 7, 2007, 600]
         assert [key.ttl_s for key in registry.for_model(Memo).keys][:2] == [60, 7]
 
     def test_in_a_database_they_are_those_in_redis(self, db_alias: str) -> None:
@@ -204,6 +205,7 @@ class TestDeclaredKeys:
         assert [(key.kind, key.pattern) for key in registry.for_model(Gadget).keys if key.kind != "lease"] == [
             ("row", "{app.gadget@<database>}e:<id>"),
             ("epoch", "{app.gadget@<database>}g"),
+            ("schema", "{app.gadget@<database>}s:<fingerprint>"),
             ("unique", "{app.gadget.unique:slug@<database>}e:<slug>"),
             ("epoch", "{app.gadget.unique:slug@<database>}g"),
             ("unique", "{app.gadget.unique:tenant,sku@<database>}e:<tenant>|<sku>"),

@@ -14,6 +14,7 @@ from django.db import transaction
 from django_cacheaside.engine import breaker, fetch, flight, invalidation, lead
 from django_cacheaside.failpoints import reach
 from django_cacheaside.orm import access, commit_work, reading, receivers, wiring
+from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.index.source import IndexSource
 from django_cacheaside.orm.net import plan, wrapper
 from django_cacheaside.store import envelope, scripts, store, writes
@@ -138,9 +139,9 @@ def nobody_listens(patch: Patch) -> None:
 def no_commit_work(patch: Patch) -> None:
     """The write set is thrown away at COMMIT."""
 
-    def only_commit(state: Any, commit: Callable[[], Any], *, roll_back: object) -> Any:
+    def only_commit(connection: Any, commit: Callable[[], Any], *, roll_back: object) -> Any:
         result = commit()
-        state.end_transaction()
+        state_of(connection).end_transaction()
         return result
 
     patch.setattr(commit_work, "around_commit", only_commit)
@@ -151,9 +152,9 @@ def no_commit_work(patch: Patch) -> None:
 def by_on_commit_hook(patch: Patch) -> None:
     """Invalidate as most packages do: in a ``transaction.on_commit`` hook."""
 
-    def only_commit(state: Any, commit: Callable[[], Any], *, roll_back: object) -> Any:
+    def only_commit(connection: Any, commit: Callable[[], Any], *, roll_back: object) -> Any:
         result = commit()
-        state.end_transaction()
+        state_of(connection).end_transaction()
         return result
 
     write = wrapper.Net.write
@@ -413,6 +414,7 @@ def runs_unread(patch: Patch) -> None:
         return envelope.judge(epoch[10:] if epoch else run, epoch, entry)
 
     patch.setattr(fetch, "judge", judge)
+    patch.setattr(fetch, "value_head", lambda run, epoch: envelope.value_head(epoch[10:] if epoch else run, epoch))
 
 
 # --- declared keys ---------------------------------------------------------------------------------------------------

@@ -132,12 +132,13 @@ def server() -> redis.Redis:
 class Elsewhere:
     """Another process, as far as the protocol can tell: its own connections, circuit and flights."""
 
-    def __init__(self) -> None:
+    def __init__(self, using: str = "default") -> None:
         self.runtime = runtime.Runtime(conf.get_settings())
+        self._using = using
 
     def version(self, pk: int) -> int | None:
         """What a reader there sees."""
-        source = self.runtime.place(registry.for_model(Product), connections["default"]).source
+        source = self.runtime.place(registry.for_model(Product), connections[self._using]).source
         assert source is not None
         row = self.runtime.fetcher.fetch_one(source, pk, Access.FULL)
         return None if isinstance(row, Missing) else int(row[source.attnames.index("version")])

@@ -184,8 +184,8 @@ def evict(history: History, rng: random.Random) -> None:
             threading.Event().wait(rng.uniform(0.001, 0.01))
 
 
-def play(stage: Stage) -> History:
-    """All of them for ``DURATION_S``; ends at the first old row."""
+def play(stage: Stage, *, at_most_s: float = DURATION_S) -> History:
+    """All of them for so long; ends at the first old row."""
     history = History([Product.objects.create().pk for _ in range(ROWS)])
     history.floors = dict.fromkeys(history.pks, 0)
     history.turns = {pk: threading.Lock() for pk in history.pks}
@@ -199,7 +199,7 @@ def play(stage: Stage) -> History:
             raise
 
     actors = [stage.begin(lambda at=at, life=life: live(life, SEED * 100 + at)) for at, life in enumerate(lives)]
-    ends_s = monotonic() + DURATION_S
+    ends_s = monotonic() + at_most_s
     over = threading.Event()
     while monotonic() < ends_s and not history.is_over:
         over.wait(0.05)
@@ -230,4 +230,4 @@ def test_nobody_reads_an_old_row(stage: Stage) -> None:
 )
 def test_without_its_guards_somebody_does(mutant: Callable[[], object], stage: Stage) -> None:
     with mutant(), pytest.raises(AssertionError):  # type: ignore[attr-defined]
-        play(stage)
+        play(stage, at_most_s=10 * DURATION_S)

@@ -1,4 +1,4 @@
-"""``manage.py cacheaside warm|flush …``."""
+"""``manage.py cacheaside warm|flush|relay …``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_cacheaside.exceptions import StoreUnavailableError
-from django_cacheaside.management import flush, warm
+from django_cacheaside.management import flush, relay, warm
 
-SUBCOMMANDS = {"warm": warm, "flush": flush}
+SUBCOMMANDS = {"warm": warm, "flush": flush, "relay": relay}
 
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended: 128 + SIGINT."""

@@ -92,7 +92,6 @@ _BUILD: Mapping[str, Callable[[Any, Source], Wire]] = {
             "BooleanField": wires.BOOLEAN,
             "CharField": wires.TEXT,
             "DateField": wires.DATE,
-            "DecimalField": wires.DECIMAL,
             "DurationField": wires.DURATION,
             "FilePathField": wires.TEXT,
             "FloatField": wires.FLOAT,
@@ -106,6 +105,7 @@ _BUILD: Mapping[str, Callable[[Any, Source], Wire]] = {
         }.items()
     },
     "django.db.models.fields.BinaryField": lambda _field, source: source.blob,
+    "django.db.models.fields.DecimalField": lambda field, _source: wires.decimal(field.decimal_places),
     "django.db.models.fields.DateTimeField": lambda _field, source: source.moment,
     "django.db.models.fields.generated.GeneratedField": lambda field, source: wire_of(field.output_field, source),
     "django.db.models.fields.json.JSONField": lambda field, _source: wires.json_text(field.encoder, field.decoder),

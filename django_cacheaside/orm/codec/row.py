@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Sequence
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
-from msgspec import msgpack
+from msgspec import Raw, msgpack
 
+from django_cacheaside.engine.schema import Fit
 from django_cacheaside.exceptions import UncacheableRowError, UndecodableEntryError
 from django_cacheaside.orm.codec.fields import Source, wire_of
+from django_cacheaside.orm.codec.schema import Schema, column_name, places, schema_of
 from django_cacheaside.orm.codec.wires import Wire
 
 if TYPE_CHECKING:
@@ -29,13 +30,16 @@ class RowCodec:
 
     Attributes:
         attnames: The columns, in the order of the values.
+        schema: The columns as other processes are told of them.
         fingerprint: 8 bytes over name and wire of each column, USE_TZ, the connection's time zone and our version.
             The same in every process. Bytes of another fingerprint may decode to nonsense: compare it first.
     """
 
-    def __init__(self, attnames: Sequence[str], wires: Sequence[Wire], *, fingerprint: bytes) -> None:
+    def __init__(self, attnames: Sequence[str], wires: Sequence[Wire], *, schema: Schema) -> None:
         self.attnames = tuple(attnames)
-        self.fingerprint = fingerprint
+        self.schema = schema
+        self.fingerprint = schema.fingerprint
+        self._wires = tuple(wires)
         self._types = tuple(wire.exact for wire in wires)
         self._accepted = {self._types}
         self._packs = tuple((index, wire.pack) for index, wire in enumerate(wires) if wire.pack)
@@ -81,13 +85,44 @@ class RowCodec:
             row: tuple[Any, ...] = self._decode(payload)
             if not self._unpacks:
                 return row
-            values = list(row)
-            for index, unpack in self._unpacks:
-                if (value := values[index]) is not None:
-                    values[index] = unpack(value)
-            return values
+            return self._unpacked(list(row))
         except Exception as error:
             raise UndecodableEntryError(f"no row of {self.attnames}: {error}") from error
+
+    def _unpacked(self, values: list[Any]) -> list[Any]:
+        for index, unpack in self._unpacks:
+            if (value := values[index]) is not None:
+                values[index] = unpack(value)
+        return values
+
+    def decoder_for(self, fingerprint: bytes, record: bytes) -> Callable[[bytes], Sequence[Any]] | Fit:
+        """How to decode the payloads of another process, or why not.
+
+        Args:
+            record: What it says of its columns.
+
+        Raises:
+            UndecodableEntryError: That is not what the fingerprint stands for.
+        """
+        theirs = schema_of(fingerprint, record)
+        if not theirs.is_read_alike(self.schema):
+            return Fit.OTHER
+        at = places(self.schema.columns, theirs.columns)
+        if at is None:
+            return Fit.OTHER if places(theirs.columns, self.schema.columns) is None else Fit.FEWER
+        kinds: list[Any] = [Raw] * len(theirs.columns)  # of columns that we don't have: not looked into
+        for wire, place in zip(self._wires, at, strict=True):
+            kinds[place] = wire.schema | None
+        decode_theirs = msgpack.Decoder(GenericAlias(tuple, tuple(kinds)), strict=True).decode
+
+        def decode(payload: bytes) -> Sequence[Any]:
+            try:
+                row: tuple[Any, ...] = decode_theirs(payload)
+                return self._unpacked([row[place] for place in at])
+            except Exception as error:
+                raise UndecodableEntryError(f"no row of {theirs.columns}: {error}") from error
+
+        return decode
 
     def _refuse_strangers(self, row: Sequence[object]) -> None:
         if len(row) != len(self.attnames):
@@ -109,6 +144,5 @@ def row_codec(fields: Sequence[AnyField], connection: BaseDatabaseWrapper, *, us
     source = Source.of(connection, use_tz=use_tz)
     wires = [wire_of(field, source) for field in fields]
     attnames = [field.attname for field in fields]
-    columns = [(attname, wire.name) for attname, wire in zip(attnames, wires, strict=True)]
-    identity = _encode((VERSION, use_tz, connection.timezone_name, columns))
-    return RowCodec(attnames, wires, fingerprint=blake2b(identity, digest_size=8).digest())
+    columns = tuple((column_name(field), wire.name) for field, wire in zip(fields, wires, strict=True))
+    return RowCodec(attnames, wires, schema=Schema(VERSION, use_tz, connection.timezone_name, columns))

@@ -77,7 +77,6 @@ def _as_view(travelled: bytes) -> memoryview[bytes]:
 INTEGER = Wire("integer", int, int)
 BOOLEAN = Wire("boolean", bool, bool)
 FLOAT = Wire("float", float, float)
-DECIMAL = Wire("decimal", Decimal, Decimal)
 TEXT = Wire("text", str, str)
 UUID = Wire("uuid", uuid.UUID, uuid.UUID)
 DURATION = Wire("duration", dt.timedelta, dt.timedelta)
@@ -87,6 +86,11 @@ NAIVE = Wire("datetime-naive", Annotated[dt.datetime, Meta(tz=False)], dt.dateti
 UTC = Wire("datetime-utc", Annotated[dt.datetime, Meta(tz=True)], dt.datetime, _in_utc)
 BYTES = Wire("bytes", bytes, bytes)
 MEMORYVIEW = Wire("memoryview", bytes, memoryview, _from_view, _as_view)
+
+
+def decimal(places: int | None) -> Wire:
+    """Decimal numbers. SQLite keeps no scale: what it yields is rounded to the ``places`` of the field that reads."""
+    return Wire("decimal" if places is None else f"decimal[{places}]", Decimal, Decimal)
 
 
 def zoned(zone: dt.tzinfo) -> Wire:

@@ -26,7 +26,7 @@ def find_rows(
     def outdated(hits: Mapping[Values, Found]) -> list[Values]:
         """Put the rows to each entry; tell which entries are wrong."""
         reach("after-index")
-        pks = dict.fromkeys(pk for found in hits.values() for pk in found.pks or ())
+        pks = dict.fromkeys([pk for found in hits.values() for pk in found.pks or ()])
         fetched = fetcher.fetch(rows, list(pks), access)
         wrong = []
         for values, found in hits.items():
@@ -49,6 +49,29 @@ def find_rows(
         loaded = index.load(wrong)
         answers.update((values, loaded.get(values, MISSING)) for values in wrong)
     return {values: _rows(index, found) for values, found in answers.items()}
+
+
+def find_row(
+    fetcher: Fetcher, index: IndexSource, rows: RowSource, values: Values, access: Access
+) -> Row | Missing | None:
+    """``find_rows`` for one value of a ``Unique``: a hit takes a tenth less time."""
+
+    def outdated(hits: Mapping[Values, Found]) -> Sequence[Values]:
+        reach("after-index")
+        found = hits[values]
+        (pk,) = found.pks or ()
+        row = fetcher.fetch_one(rows, pk, access)
+        found.rows = [] if isinstance(row, Missing) or not index.has_values(row, values) else [row]
+        return () if found.rows else (values,)
+
+    found = fetcher.fetch(index, (values,), access, outdated=outdated)[values]
+    if isinstance(found, Found) and found.rows is None and outdated({values: found}):
+        index.tally.add(Event.DATABASE_READ)
+        found = index.load([values]).get(values, MISSING)
+    there = _rows(index, found)
+    if there is None or len(there) > 1:
+        return None
+    return there[0] if there else MISSING
 
 
 def _rows(index: IndexSource, found: Found | Missing) -> list[Row] | None:

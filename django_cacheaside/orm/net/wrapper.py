@@ -99,16 +99,36 @@ class Net:
             return result
         if written.has_questions and self._can_ask(plan, written):
             # the keys must be voided before COMMIT, and only the database knows them: look in between
-            with transaction.atomic(using=connection.alias):
-                return self._write(plan, params, run, many=many, cursor=cursor)
+            return self._write_in_transaction(plan, params, run, many=many, cursor=cursor)
         writes = written.writes
         for reader in (*written.untold, *written.asked):
             add_values(writes, reader, None, connection)
         for unknown in written.unknown:
             unknown.drop(writes)
-        result = around_statement(connection, writes, lambda: self._to_its_end(run, cursor)) if writes else run()
+        if not writes:
+            result = run()
+        elif plan.statement.verb in _ROWS and connections[connection.alias] is connection:
+
+            def in_transaction() -> Any:
+                return self._write_in_transaction(plan, params, run, many=many, cursor=cursor)
+
+            result = around_statement(
+                connection, writes, lambda: self._to_its_end(run, cursor), in_transaction=in_transaction
+            )
+        else:
+            result = around_statement(connection, writes, lambda: self._to_its_end(run, cursor))
         self._look_at_transaction(plan)
         return result
+
+    def _write_in_transaction(
+        self, plan: Plan, params: Any, run: Run, *, many: bool, cursor: CursorWrapper | None
+    ) -> Any:
+        def to_its_end(*rewrite: Callable[[str], str]) -> Any:
+            return self._to_its_end(lambda: run(*rewrite), cursor)
+
+        # SQLite refuses a COMMIT before the last row that a statement returns was read
+        with transaction.atomic(using=self._connection.alias):
+            return self._write(plan, params, to_its_end, many=many, cursor=cursor)
 
     def _write_and_ask(
         self, plan: Plan, written: Written, run: Run, cursor: CursorWrapper | None, *, had_written: bool
@@ -187,7 +207,7 @@ class Net:
         connection, state, verb = self._connection, self._state, plan.statement.verb
         was_snapshot = state.is_snapshot
         if verb is Verb.COMMIT:
-            result = around_commit(state, run, roll_back=connection.rollback)
+            result = around_commit(connection, run, roll_back=connection.rollback)
         elif verb is Verb.ROLLBACK:
             result = run()
             settle_failed(state)
@@ -241,6 +261,7 @@ class Net:
             state.is_in_raw_transaction = is_open
 
 
+_ROWS = frozenset({Verb.INSERT, Verb.UPDATE, Verb.DELETE})
 _TELLING = frozenset({Verb.READ, Verb.INSERT, Verb.UPDATE, Verb.DELETE})
 
 
