@@ -11,7 +11,7 @@ from benchmarks.measure import Effort, stay_on_one_processor
 from benchmarks.report import Figure, as_json, surroundings, table
 from benchmarks.servers import configure, servers
 
-SUBJECTS = ("hit", "batch", "miss", "write", "net")
+SUBJECTS = ("hit", "batch", "keys", "miss", "write", "net")
 
 
 def main(arguments: list[str] | None = None) -> None:

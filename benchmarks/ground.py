@@ -11,19 +11,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.core.management import call_command
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models import Manager
 from redis import Redis
 
-from benchmarks.models import Bare, Columns, Kept
+from benchmarks.models import Bare, Columns, Kept, KeyedBare, KeyedKept
 from benchmarks.servers import POSTGRESQL, SQLITE, WITHOUT_US, Where
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.registry import registry
 
 ROWS = 1000
 BATCH = 100
+LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,21 @@ class Ground:
     Args:
         client: redis-py with its defaults, on the same socket as ours: the floor's.
         pks: All primary keys, shuffled.
+        skus: Of the same rows, in the same order; no two rows of the keyed models have one.
     """
 
     client: Redis
     pks: Sequence[int]
+    skus: Sequence[str]
 
     @property
     def batch(self) -> list[int]:
         """The primary keys of a batch."""
         return list(self.pks[:BATCH])
 
-    def keys(self, pks: Sequence[int], alias: str = SQLITE) -> list[str]:
+    def keys(self, pks: Sequence[int], alias: str = SQLITE, *, model: type[Columns] = Kept) -> list[str]:
         """The keys of the entries of rows."""
-        space = runtime.current().place(registry.for_model(Kept), connections[alias]).space
+        space = runtime.current().place(registry.for_model(model), connections[alias]).space
         return [space.entry(str(pk)) for pk in pks]
 
     def epoch(self, alias: str = SQLITE) -> str:
@@ -60,20 +64,29 @@ class Ground:
 
 
 def prepare(where: Where, *, seed: int) -> Ground:
-    """Make the tables and their rows; 0.5 s."""
+    """Make the tables and their rows; 0.6 s."""
     connection_created.connect(_take_us_off)  # after ours: receivers are called in the order in which they came
     rng = random.Random(seed)
     values = [_values(rng) for _ in range(ROWS)]
     for alias in (SQLITE, POSTGRESQL):
+        call_command("migrate", "cacheaside", database=alias, verbosity=0)  # the journal, which is looked at
         for model, its_alias in ((Kept, alias), (Bare, WITHOUT_US[alias])):
-            with connections[its_alias].schema_editor() as editor:
-                editor.create_model(model)
-            bare(model, its_alias).bulk_create([model(pk=pk, **row) for pk, row in enumerate(values, 1)])
-            with connections[its_alias].cursor() as cursor:
-                cursor.execute("ANALYZE")
+            _fill(model, its_alias, values)
+    keyed = [{**row, "sku": f"{row['sku']}-{pk}", "stock": pk % (ROWS // LISTED)} for pk, row in enumerate(values, 1)]
+    for model, its_alias in ((KeyedKept, SQLITE), (KeyedBare, WITHOUT_US[SQLITE])):
+        _fill(model, its_alias, keyed)
     gc.collect()
     gc.freeze()  # a collection during a round shall not walk through all of Django
-    return Ground(Redis.from_url(where.valkey_url), rng.sample(range(1, ROWS + 1), ROWS))
+    pks = rng.sample(range(1, ROWS + 1), ROWS)
+    return Ground(Redis.from_url(where.valkey_url), pks, [keyed[pk - 1]["sku"] for pk in pks])
+
+
+def _fill(model: type[Columns], alias: str, values: Sequence[dict[str, Any]]) -> None:
+    with connections[alias].schema_editor() as editor:
+        editor.create_model(model)
+    bare(model, alias).bulk_create([model(pk=pk, **row) for pk, row in enumerate(values, 1)])
+    with connections[alias].cursor() as cursor:
+        cursor.execute("ANALYZE")
 
 
 def bare(model: type[Columns], alias: str) -> Manager[Any]:

@@ -1,4 +1,4 @@
-"""One table of twelve columns, twice: cached, and without us."""
+"""One table of twelve columns, twice: cached, and without us; and both once more, with keys beside the primary one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import uuid
 
 from django.db import models
 
+from django_cacheaside import Listing, Unique
 from django_cacheaside.models import CacheAsideMixin
 
 
@@ -34,3 +35,24 @@ class Kept(CacheAsideMixin, Columns):
 
 class Bare(Columns):
     """The one without us."""
+
+
+class KeyedColumns(Columns):
+    """The same columns; rows are found by two of them."""
+
+    sku = models.CharField(max_length=20, unique=True)
+    stock = models.IntegerField(default=0, db_index=True)
+
+    class Meta:
+        abstract = True
+
+
+class KeyedKept(CacheAsideMixin, KeyedColumns):
+    """With declared keys."""
+
+    class CacheAside:
+        keys = [Unique("sku"), Listing("stock", order_by="rank")]
+
+
+class KeyedBare(KeyedColumns):
+    """Without us."""

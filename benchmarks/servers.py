@@ -60,7 +60,7 @@ def configure(where: Where) -> None:
         CACHES={
             "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": where.valkey_url, "KEY_PREFIX": "b"}
         },
-        CACHEASIDE={"CACHE": "default", "TTL": 86_400, "TIMEOUT": 5},
+        CACHEASIDE={"CACHE": "default", "TTL": 86_400, "TIMEOUT": 5, "RELAY_INTERVAL": None},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-SUBJECTS = ("hit", "batch", "miss", "write", "net")
-ROUND_TRIPS = {"hit": {1}, "batch": {1}, "miss": {3}, "write": {2}, "net": set()}
+SUBJECTS = ("hit", "batch", "keys", "miss", "write", "net")
+ROUND_TRIPS = {"hit": {1}, "batch": {1}, "keys": {2}, "miss": {3}, "write": {2}, "net": set()}
 
 
 @pytest.fixture(scope="module")
