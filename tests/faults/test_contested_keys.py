@@ -15,12 +15,15 @@ from tests.faults import prefixed
 from tests.orm.process import Process
 from tests.servers import VALKEY_URL
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "sqlite"])
+pytestmark = pytest.mark.usefixtures("commits")
 
 Start = Callable[[str], Process]
 
-ANNOUNCED_S = 4.0
-"""How long an announcement of these processes counts."""
+ANNOUNCED_S = 2.5
+"""How long an announcement of these processes counts: INTENT, and three times NOTICE_S."""
+
+SOME_LOOKS_S = 0.3
+"""Longer than EARLY_S: who reads all the while has looked."""
 
 
 @pytest.fixture
@@ -100,11 +103,11 @@ class TestTwoPrefixes:
         one, other = start("one"), start("other")
         ask(one, prefixed.read, pk)
         ask(other, prefixed.read, pk)
-        ask(one, prefixed.read_until_told, pk, -1, 1.2)
+        ask(one, prefixed.read_until_told, pk, -1, 2 * SOME_LOOKS_S)
         for _ in range(3):
             ask(one, prefixed.forget_the_record)
             for process in (one, other):
-                ask(process, prefixed.read_until_told, pk, -1, 0.6)
+                ask(process, prefixed.read_until_told, pk, -1, SOME_LOOKS_S)
         assert (len(errors(one)), len(errors(other))) >= (1, 1)
         assert ask(other, prefixed.read, pk) == (0, False)
 

@@ -16,7 +16,7 @@ from django_cacheaside.orm.registry import registry
 from tests.app.models import Product
 from tests.servers import VALKEY_URL
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("commits")
 
 Spoil = Callable[[redis.Redis, str, bytes], object]
 

@@ -15,7 +15,7 @@ from django_cacheaside.orm.registry import registry
 from tests.app.keyed import Gadget, Section
 from tests.faults.test_hostile_bytes import SPOILS, Spoil, client, list_instead  # noqa: F401  a fixture
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("commits")
 
 HEAD = 26
 """Bytes before an index entry's primary keys: header and fingerprint."""

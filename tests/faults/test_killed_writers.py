@@ -1,11 +1,12 @@
-"""A writer killed by SIGKILL at each step of its commit: readers see what the database holds, then and afterwards."""
+"""A writer killed by SIGKILL at each step of its commit, on each database: readers see what it holds, then and after.
+
+``test_killed`` has others read meanwhile, and waits until the dead writer's intents have run out.
+"""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -15,15 +16,11 @@ from django.db.models import F
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.registry import registry
 from tests.app.models import Product
+from tests.faults import parts
+from tests.faults.nursery import Nursery, Part
 from tests.servers import VALKEY_URL
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "sqlite"])
-
-WRITES = {
-    "in atomic": "with transaction.atomic(using=alias): rows.filter(pk=pk).update(version=1)",
-    "in autocommit": "rows.filter(pk=pk).update(version=1)",
-    "of unknown rows": "rows.filter(version=0).update(version=1)",
-}
+WRITES = ["in atomic", "in autocommit", "of unknown rows"]
 POINTS = [
     pytest.param("before-intent", 0, id="before the intent"),
     pytest.param("after-intent", 0, id="between intent and COMMIT"),
@@ -32,35 +29,25 @@ POINTS = [
 ]
 
 
-def write_and_die(alias: str, pk: int, write: str, point: str) -> None:
-    """In a process of its own, which SIGKILLs itself at a failpoint."""
-    program = f"""
-import os, signal, django
-from django.conf import settings
-alias, pk = {alias!r}, {pk}
-settings.DATABASES[alias]["NAME"] = {str(connections[alias].settings_dict["NAME"])!r}
-django.setup()
-from django.db import transaction
-from django_cacheaside.failpoints import armed
-from tests.app.models import Product
-rows = Product.objects.using(alias)
-with armed({point!r}, lambda: os.kill(os.getpid(), signal.SIGKILL)):
-    {WRITES[write]}
-"""
-    settings = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-    killed = subprocess.run([sys.executable, "-c", program], env=settings, capture_output=True, timeout=60, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+@pytest.fixture
+def writer(nursery: Nursery, commits: None) -> Iterator[Part]:
+    """A process of its own."""
+    part = nursery.fork()
+    yield part
+    part.close()
 
 
 @pytest.mark.parametrize("alias", ["default", "sqlite"])
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize(("point", "committed"), POINTS)
-def test_is_no_reason_to_read_an_old_row(alias: str, write: str, point: str, committed: int) -> None:
+def test_is_no_reason_to_read_an_old_row(writer: Part, alias: str, write: str, point: str, committed: int) -> None:
     """Before its intent runs out readers go to the database, and when it has run out the row is cached again."""
     product = Product.objects.using(alias).create(name="lamp", version=0)
     cached = Product.cached.using(alias)
     assert cached.get(pk=product.pk).version == 0
-    write_and_die(alias, product.pk, write, point)
+    writer.begin(parts.write, "Product", product.pk, 1, write, alias, hold_at=[point])
+    writer.wait_held()
+    writer.kill()
     assert Product.objects.using(alias).get(pk=product.pk).version == committed
     assert {cached.get(pk=product.pk).version for _ in range(100)} == {committed}
     assert cached.in_bulk([product.pk])[product.pk].version == committed
