@@ -37,6 +37,8 @@ CACHES = {
     }
 }
 CACHEASIDE = {"CACHE": "default", "TTL": 300}
+if "CACHEASIDE_DATABASE" in os.environ:
+    CACHEASIDE["RELAY_INTERVAL"] = None  # a database that goes with the demo: nobody is left to relay its journal
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],  # there are no users here
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
