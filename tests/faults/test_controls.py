@@ -1,4 +1,7 @@
-"""These tests can fail: without its guard, everybody goes on as before, and readers are found to have seen old rows."""
+"""These tests can fail: without its guard, everybody goes on as before, and readers are found to have seen old rows.
+
+Only where the fault's moment is forced: a kill at random may well miss the moment that a guard is for.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,6 @@ CONTROLS: list[tuple[str, str, Callable[[Scene], None]]] = [
         "no_intents",
         lambda scene: test_killed.TestKilledInTheMiddleOfARelease().test_half_of_it_has_arrived(scene),
     ),
-    ("at random", "no_intents", lambda scene: test_killed.TestKilledAtRandom().test_while_it_writes_on_and_on(scene)),
     ("COMMIT unanswered", "no_intents", lambda scene: lost.test_committed(scene, "in atomic")),
     ("COMMIT later", "unknown_commits_released", lambda scene: lost.test_committed_later(scene, "in atomic")),
     ("hung", "debts_forgiven", away.test_hung_beyond_every_time_out),
