@@ -7,6 +7,7 @@
     │   ├── FewerColumnsError     of a release that has fewer columns: a miss, filled over
     │   └── OtherColumnsError     of a release of which each has columns that the other lacks: a bypass
     ├── UncacheableRowError       a row that does not survive the way into bytes and back: served, never filled
+    ├── CacheAsideOverloaded      the server is away, and FALLBACK_LIMIT reads are at the database: 503, try again later
     └── UndeclaredLookupError     ``cached`` was asked for what is no declared key, and UNDECLARED is "raise"
 
 Mistakes in settings and declarations raise Django's own ``ImproperlyConfigured``.
@@ -49,6 +50,10 @@ class OtherColumnsError(UndecodableEntryError):
 
 class UncacheableRowError(CacheAsideError):
     """The row would not come back from the cache as it went in: serve it, but do not fill."""
+
+
+class CacheAsideOverloaded(CacheAsideError):  # noqa: N818  a state of the server, as 503 is
+    """The cache server is away and ``FALLBACK_LIMIT`` reads are at the database already: try again later."""
 
 
 class UndeclaredLookupError(CacheAsideError):

@@ -35,6 +35,10 @@ def settings_problems(raw: object) -> Iterator[Problem]:
             f"CACHEASIDE: JITTER is {jitter!r}; it must be a share between 0 and 1.",
             "The default is 0.1.",
         )
+    limit = raw.get("FALLBACK_LIMIT")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        what = f"CACHEASIDE: FALLBACK_LIMIT is {limit!r}; it must be None or a number of reads, 1 or more."
+        yield Problem("cacheaside.E003", what, "It bounds the reads at the database while the cache server is away.")
     if not isinstance(raw.get("ENABLED", True), bool):
         yield Problem("cacheaside.E003", f"CACHEASIDE: ENABLED is {raw['ENABLED']!r}; it must be True or False.", "")
     for name, (words, meaning) in CHOICES.items():

@@ -20,11 +20,13 @@ DAY_S = 86_400.0
 DURATIONS: Mapping[str, Duration] = {
     "TTL": Duration(0.1, 30 * DAY_S),
     "NEGATIVE_TTL": Duration(0, 30 * DAY_S),
+    "STALE": Duration(0, 30 * DAY_S),
     "LEASE": Duration(0.1, 300),
     "WAIT": Duration(0, 60),
     "INTENT": Duration(1, 3600),
     "CONNECT_TIMEOUT": Duration(0.005, 60),
     "TIMEOUT": Duration(0.005, 60),
+    "FALLBACK_WAIT": Duration(0, 60),
     "RELAY_INTERVAL": Duration(0.05, 3600),
 }
 

@@ -38,11 +38,14 @@ class Settings:
     TTL: float = 300.0
     JITTER: float = 0.1
     NEGATIVE_TTL: float = 10.0
+    STALE: float = 0.0
     LEASE: float = 3.0
     WAIT: float = 0.25
     INTENT: float = 30.0
     CONNECT_TIMEOUT: float = 0.1
     TIMEOUT: float = 0.1
+    FALLBACK_LIMIT: int | None = None
+    FALLBACK_WAIT: float = 0.25
     ENABLED: bool = True
     UNDECLARED: str = "allow"
     JOURNAL: str = "on_failure"

@@ -6,12 +6,15 @@ every hot key. Two rules hold:
     with a lease      a result is shared only if its fill was accepted (no COMMIT fell between lease and fill), and the
                       flight takes no more joiners once its owner is about to fill          ``LeasedFlights``
     without a lease   join only a flight whose SELECT is not yet sent                        ``QueuedFlights``
+
+A load that fails for everybody fails once: its joiners get the error, in place of a load each at a database in trouble.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Generic, TypeVar
 
 from django_cacheaside.failpoints import reach
@@ -22,7 +25,7 @@ T = TypeVar("T")
 class Flight(Generic[T]):
     """One load that others may share. ``result`` is None if there is nothing to share: they load themselves."""
 
-    __slots__ = ("_done", "_has_landed", "owner", "passengers", "result")
+    __slots__ = ("_done", "_error", "_has_landed", "owner", "passengers", "result")
 
     def __init__(self) -> None:
         self._done = threading.Lock()  # held until it lands: a tenth of an Event's cost, and each miss makes one
@@ -30,18 +33,26 @@ class Flight(Generic[T]):
         self.owner = threading.get_ident()
         self.passengers = 1
         self._has_landed = False
+        self._error: Exception | None = None
         self.result: T | None = None
 
     def wait(self) -> T | None:
-        """The shared result, or None. Lasts as long as the owner's load."""
+        """The shared result, or None. Lasts as long as the owner's load; raises what it raised, if that is shared."""
         with self._done:
+            if self._error is not None:
+                raise _twin(self._error) from self._error
             return self.result
 
-    def land(self, result: T | None) -> None:
+    def outlast(self) -> None:
+        """Wait for its end, whatever that is."""
+        with self._done:
+            pass
+
+    def land(self, result: T | None, error: Exception | None = None) -> None:
         """Tell all joiners. What was told first holds."""
         if not self._has_landed:
             self._has_landed = True
-            self.result = result
+            self.result, self._error = result, error
             self._done.release()
 
 
@@ -89,11 +100,12 @@ class QueuedFlights(Generic[T]):
         self._running: dict[str, Flight[T]] = {}
         self._boarding: dict[str, Flight[T]] = {}
 
-    def load(self, key: str, load: Callable[[], T | None]) -> T | None:
+    def load(self, key: str, load: Callable[[], T | None], *, is_shared: Callable[[Exception], bool]) -> T | None:
         """The result of a load whose SELECT was sent after this call began, one's own or a shared one.
 
         Args:
             load: Reads the database. What it returns goes to several readers; None means that it can't be shared.
+            is_shared: Does what it raises go to all of them? Else each of them loads.
 
         Returns:
             The shared result, or None: the caller reads the database itself.
@@ -113,24 +125,37 @@ class QueuedFlights(Generic[T]):
         if boarding is not None:
             reach("before-join")
             return boarding.wait()
+        result, failure = None, None
         try:
             if running is not None:
                 reach("before-join")
-                running.wait()
+                running.outlast()
                 with self._lock:
                     del self._boarding[key]  # the SELECT is about to be sent: no more joiners
                     self._running[key] = mine
-            mine.result = load()
+            result = load()
+        except Exception as error:
+            failure = error if is_shared(error) else None
+            raise
         finally:  # an interrupted owner must not leave its joiners waiting
             with self._lock:
                 for flights in (self._boarding, self._running):
                     if flights.get(key) is mine:
                         del flights[key]
-            mine.land(mine.result)
-        return mine.result
+            mine.land(result, failure)
+        return result
 
     def waiting(self, key: str) -> int:
         """How many readers wait for the next load of ``key``."""
         with self._lock:
             boarding = self._boarding.get(key)
             return 0 if boarding is None else boarding.passengers
+
+
+def _twin(error: Exception) -> Exception:
+    """An exception for one more thread: one object raised in several would mix up their tracebacks."""
+    try:
+        twin = copy(error)
+    except Exception:  # noqa: BLE001  made of other arguments than it keeps: better the same one than another one
+        return error
+    return twin if type(twin) is type(error) else error

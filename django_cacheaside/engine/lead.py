@@ -6,7 +6,7 @@ Look and fill enclose one SELECT: the lease is taken before it, so that a COMMIT
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic
 
 from django_cacheaside.clock import Clock
@@ -15,7 +15,7 @@ from django_cacheaside.engine.source import MISSING, MISSING_BODY, K, Missing, R
 from django_cacheaside.engine.tally import Event
 from django_cacheaside.exceptions import StoreUnavailableError, UncacheableRowError, UndecodableEntryError
 from django_cacheaside.failpoints import reach
-from django_cacheaside.store.acts import Claim, Filling, Own, Value, Wait
+from django_cacheaside.store.acts import Acquired, Claim, Filling, Own, Value, Wait
 from django_cacheaside.store.envelope import HEADER_SIZE
 from django_cacheaside.store.store import Store, new_token
 
@@ -23,9 +23,10 @@ SHORTEST_POLL_S, LONGEST_POLL_S = 0.002, 0.025
 
 
 class Lead(Generic[K, R]):
-    """One reader's attempt to load and fill rows that it missed.
+    """One reader's attempt to load and fill rows that it missed, or serves stale.
 
     Args:
+        fall_back: Reads rows from the database because the server is away.
         close: Called with rows just before they are filled: nobody may join their load any more.
         publish: Called with a row's place and its body if the fill was accepted: it may be shared.
     """
@@ -37,13 +38,15 @@ class Lead(Generic[K, R]):
         clock: Clock,
         source: Source[K, R],
         *,
-        close: Callable[[Sequence[Sought[K]]], None],
-        publish: Callable[[Sought[K], bytes], None],
+        fall_back: Callable[[Sequence[K]], Mapping[K, R | Missing]],
+        close: Callable[[Sequence[Sought[K]]], object],
+        publish: Callable[[Sought[K], bytes], object],
     ) -> None:
         self._store = store
         self._breaker = breaker
         self._clock = clock
         self._source = source
+        self._fall_back = fall_back
         self._close = close
         self._publish = publish
         self._token = new_token()
@@ -68,23 +71,15 @@ class Lead(Generic[K, R]):
 
         Returns those that another reader holds, with its lease.
         """
-        policy, tally = self._source.policy, self._source.tally
+        tally = self._source.tally
         past = list(bypassed)
         own: list[tuple[Sought[K], bytes]] = []
         waiting: list[tuple[Sought[K], bytes]] = []
-        reach("before-acquire")
         try:
-            acquired = self._store.acquire(
-                self._source.space,
-                [Claim(one.ident, one.entry, steal) for one, steal in claimed],
-                self._token,
-                run=claimed[0][0].run,
-                lease_ms=policy.lease_ms,
-                epoch_ms=policy.epoch_ms,
-            )
+            acquired = self._acquire(claimed)
         except StoreUnavailableError as error:
             self._breaker.open(error)
-            self._load_past([*past, *(one.pk for one, _ in claimed)])
+            self.rows.update(self._fall_back([*past, *(one.pk for one, _ in claimed)]))
             return []
         for (one, _), outcome in zip(claimed, acquired, strict=True):
             if isinstance(outcome, Own):
@@ -99,6 +94,38 @@ class Lead(Generic[K, R]):
         elif past:
             self._load_past(past)
         return waiting
+
+    def refresh(self, sought: Sequence[Sought[K]]) -> dict[K, R | Missing]:
+        """Load rows again that are served meanwhile: those that nobody else loads. Three round trips at most.
+
+        Returns:
+            The rows that were loaded, by this reader or meanwhile by another one.
+        """
+        try:
+            acquired = self._acquire([(one, None) for one in sought])
+        except StoreUnavailableError as error:
+            self._breaker.open(error)
+            return {}
+        own: list[tuple[Sought[K], bytes]] = []
+        for one, outcome in zip(sought, acquired, strict=True):
+            if isinstance(outcome, Own):
+                own.append((one, outcome.nonce))
+            elif isinstance(outcome, Value):
+                self._take(one, outcome.entry)
+        if own:
+            self._load_and_fill(own, [])
+        return self.rows
+
+    def _acquire(self, claimed: Sequence[tuple[Sought[K], bytes | None]]) -> list[Acquired]:
+        reach("before-acquire")
+        return self._store.acquire(
+            self._source.space,
+            [Claim(one.ident, one.entry, steal) for one, steal in claimed],
+            self._token,
+            run=claimed[0][0].run,
+            lease_ms=self._source.policy.lease_ms,
+            epoch_ms=self._source.policy.epoch_ms,
+        )
 
     def _take(self, one: Sought[K], entry: bytes) -> bool:
         """Use what another reader filled meanwhile. Not shared: who joined us may have begun later than that fill."""
@@ -145,10 +172,10 @@ class Lead(Generic[K, R]):
             if body is None:
                 unfilled.append(one)
                 continue
-            policy = source.policy
-            base_ms = policy.negative_ttl_ms if body == MISSING_BODY else policy.ttl_ms
-            life_ms = policy.life_ms(base_ms)
-            fillings.append(Filling(one.ident, nonce, body, life_ms, life_ms))
+            policy, is_missing = source.policy, body == MISSING_BODY
+            fresh_ms = policy.life_ms(policy.negative_ttl_ms if is_missing else policy.ttl_ms)
+            life_ms = fresh_ms if is_missing else fresh_ms + policy.stale_ms
+            fillings.append(Filling(one.ident, nonce, body, life_ms, fresh_ms))
             filled.append(one)
         reach("after-load")
         self._close([one for one, _ in own])

@@ -12,6 +12,7 @@ class Policy:
 
     Args:
         ttl_ms: Life of a value.
+        stale_ms: How long after its life a value is still served while one reader loads it again; 0 for not at all.
         jitter: Share of the life that is added at random, so that rows filled together do not expire together.
         negative_ttl_ms: Life of the knowledge that a row is missing; 0 keeps none.
         lease_ms: How long a reader may fill after it was allowed to.
@@ -23,6 +24,7 @@ class Policy:
     negative_ttl_ms: int
     lease_ms: int
     wait_ms: int
+    stale_ms: int = 0
 
     def life_ms(self, base_ms: int) -> int:
         """``base_ms`` and its share of jitter."""
@@ -31,4 +33,4 @@ class Policy:
     @property
     def epoch_ms(self) -> int:
         """Life of the epoch at each fill: beyond any entry filled under it, and twice that so that it is rarely set."""
-        return 2 * int(max(self.ttl_ms, self.negative_ttl_ms) * (1 + self.jitter)) + self.lease_ms
+        return 2 * int(max(self.ttl_ms, self.negative_ttl_ms) * (1 + self.jitter) + self.stale_ms) + self.lease_ms

@@ -42,8 +42,15 @@ class Source(Protocol[K, R]):
     schemas: Schemas[R] | None = None
     """What is told of the columns of its entries; None where entries have none."""
 
+    loads_in_background: bool = False
+    """Can any thread load its rows? Not if that takes the reader's own connection or tenant."""
+
     def load(self, pks: Sequence[K], /) -> Mapping[K, R]:
         """Read rows from the primary database, now. Missing ones are absent. One SELECT per 1,000 rows or fewer."""
+        ...
+
+    def is_shared(self, error: Exception, /) -> bool:
+        """Has a load failed for everybody, not just for who made it? Then readers who wait for it get the error."""
         ...
 
     def encode(self, pk: K, row: R, /) -> bytes:

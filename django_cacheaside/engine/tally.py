@@ -9,6 +9,7 @@ class Event(str, Enum):
     """What is counted, per model."""
 
     HIT = "hits"
+    STALE_HIT = "stale hits"
     NEGATIVE_HIT = "negative hits"
     MISS = "misses"
     UNDECODABLE = "undecodable entries"
@@ -25,6 +26,9 @@ class Event(str, Enum):
     REFUSED_FILL = "refused fills"
     UNCACHEABLE = "uncacheable rows"
     DATABASE_READ = "database reads"
+    REFRESH = "refreshes"
+    FAILED_REFRESH = "failed refreshes"
+    OVERLOADED = "reads refused for overload"
     INVALIDATED_ROW = "invalidated rows"
     INVALIDATED_MODEL = "invalidated models"
     MISSING_INTENT = "missing intents"

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from django_cacheaside.engine.fetch import Access
+from django_cacheaside.engine.access import Access
 from django_cacheaside.engine.source import Source
 from django_cacheaside.engine.tally import Event, Tally
 from django_cacheaside.exceptions import StoreUnavailableError
@@ -31,6 +31,9 @@ class CountedSource(Source[Any, Row]):
 
     def load(self, pks: Sequence[Any], /) -> dict[Any, Row]:
         return self._rows.load(pks)
+
+    def is_shared(self, error: Exception, /) -> bool:
+        return self._rows.is_shared(error)
 
     def encode(self, pk: Any, row: Row, /) -> bytes:
         payload = self._rows.encode(pk, row)
@@ -124,6 +127,6 @@ class Warming:
     def _access(self) -> Access:
         connection = connections[self._alias]
         access = access_of(connection, state_of(connection))
-        if access is not Access.FULL:
+        if access is None or access is Access.LOOK:
             raise CommandError("warm runs outside of transactions: what it fills, everybody sees.")
         return access

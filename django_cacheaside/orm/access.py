@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cacheaside.engine.fetch import Access
+from django_cacheaside.engine.access import Access
 from django_cacheaside.orm.connection_state import (
     ConnectionState,
     has_unfinished_cursor,
@@ -26,4 +26,4 @@ def access_of(connection: BaseDatabaseWrapper, state: ConnectionState) -> Access
         return Access.LOOK if state.cursors and has_unfinished_cursor(state) else Access.FULL
     if connection.vendor == "sqlite" or connection.needs_rollback or sees_snapshot(connection, state):
         return None
-    return Access.LOOK if state.has_written else Access.FULL
+    return Access.LOOK if state.has_written else Access.IN_TRANSACTION

@@ -13,9 +13,11 @@ from django_cacheaside.conf import DURATIONS, Duration, Settings, duration_probl
 from django_cacheaside.engine.policy import Policy
 from django_cacheaside.orm.index.declarations import KeyDeclaration
 
-OPTIONS = ("ttl", "jitter", "negative_ttl", "keys", "exclude", "precise_updates", "shared")
+OPTIONS = ("ttl", "jitter", "negative_ttl", "stale", "on_write", "keys", "exclude", "precise_updates", "shared")
 
-_DURATIONS = ("ttl", "jitter", "negative_ttl")
+ON_WRITE = ("invalidate", "refresh")
+
+_DURATIONS = ("ttl", "jitter", "negative_ttl", "stale")
 _USER_BASE = "django.contrib.auth.base_user.AbstractBaseUser"
 
 
@@ -26,6 +28,8 @@ class ModelOptions:
     Args:
         keys: By what else than the primary key rows are found.
         exclude: The attnames of the columns that are not stored in Redis; deferred on served instances.
+        stale: How long a value is served beyond its time to live, while it is loaded again.
+        refreshes_on_write: Is a row that was written loaded again at once, rather than by its next reader?
         shared: Is its table the same one in every namespace?
         precise_updates: Is a write by a condition asked which rows it hit, rather than that the whole model is dropped?
     """
@@ -33,6 +37,8 @@ class ModelOptions:
     ttl: float | None = None
     jitter: float | None = None
     negative_ttl: float | None = None
+    stale: float | None = None
+    refreshes_on_write: bool = False
     keys: tuple[KeyDeclaration, ...] = ()
     exclude: frozenset[str] = frozenset()
     precise_updates: bool = False
@@ -50,6 +56,7 @@ class ModelOptions:
             negative_ttl_ms=chosen_ms(self.negative_ttl, settings.NEGATIVE_TTL),
             lease_ms=chosen_ms(None, settings.LEASE),
             wait_ms=chosen_ms(None, settings.WAIT),
+            stale_ms=chosen_ms(self.stale, settings.STALE),
         )
 
 
@@ -92,6 +99,10 @@ def checked_options(model: type[Model], declared: Mapping[str, Any], *, where: s
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ImproperlyConfigured(f"{where}: {name} is {value!r}; it must be True or False.")
+    on_write = declared.get("on_write", "invalidate")
+    if on_write not in ON_WRITE:
+        raise ImproperlyConfigured(f"{where}: on_write is {on_write!r}; it must be 'invalidate' or 'refresh'.")
+    chosen["refreshes_on_write"] = on_write == "refresh"
     return ModelOptions(**chosen, keys=keys, exclude=exclude, **flags)
 
 

@@ -11,7 +11,7 @@ from django.db import connections, router
 from django.db.models import Model
 from django.utils.asyncio import async_unsafe
 
-from django_cacheaside.engine.fetch import Access
+from django_cacheaside.engine.access import Access
 from django_cacheaside.engine.source import Missing
 from django_cacheaside.engine.tally import Event, Tally
 from django_cacheaside.orm import runtime

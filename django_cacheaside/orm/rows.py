@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connections
+from django.db import InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
@@ -39,6 +39,7 @@ class RowSource(Source[Any, Row]):
         key: ColumnKey,
         use_tz: bool,
         clock: Clock,
+        loads_in_background: bool = False,
     ) -> None:
         model = registration.model
         self.space = space
@@ -47,6 +48,7 @@ class RowSource(Source[Any, Row]):
         self.key = key
         self.ident = key.ident
         self.alias = connection.alias
+        self.loads_in_background = loads_in_background
         excluded = registration.options.exclude
         fields = [field for field in model._meta.concrete_fields if field.attname not in excluded]
         self.attnames = tuple(field.attname for field in fields)
@@ -71,6 +73,9 @@ class RowSource(Source[Any, Row]):
                 rows[row[self._pk_at]] = row
         return rows
 
+    def is_shared(self, error: Exception, /) -> bool:
+        return fails_for_all(error, self.alias)
+
     def encode(self, pk: Any, row: Row, /) -> bytes:
         if row[self._pk_at] != pk:
             raise UncacheableRowError(f"the database gave the row {row[self._pk_at]!r} for {pk!r}")
@@ -85,6 +90,11 @@ class RowSource(Source[Any, Row]):
         if row[self._pk_at] != pk:
             raise UndecodableEntryError(f"the entry of {pk!r} holds the row {row[self._pk_at]!r}")
         return row
+
+
+def fails_for_all(error: Exception, alias: str) -> bool:
+    """Would another thread's load have failed as well? Not if the fault is this one's transaction or connection."""
+    return not connections[alias].in_atomic_block and not isinstance(error, InterfaceError)
 
 
 class _Select:

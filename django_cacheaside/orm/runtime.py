@@ -13,9 +13,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cacheaside import conf
 from django_cacheaside.clock import SystemClock
 from django_cacheaside.engine.agreement import Agreements
+from django_cacheaside.engine.bypass import Bypass
 from django_cacheaside.engine.fetch import Fetcher
 from django_cacheaside.engine.invalidation import Invalidator
+from django_cacheaside.engine.refresh import Refresher
 from django_cacheaside.keys import KeySpace, label_in
+from django_cacheaside.orm.background import Background, may_have_threads
 from django_cacheaside.orm.columns import ColumnKey, primary_key
 from django_cacheaside.orm.databases import identity, is_private
 from django_cacheaside.orm.fingerprint import announcements
@@ -73,7 +76,15 @@ class Runtime:
         self.store = Store(pool, probe_key=alias.make_key("{cacheaside}probe"))
         self.agreements = Agreements(self.store, clock, intent_ms=intent_ms)
         self.invalidator = Invalidator(self.store, self.agreements, clock, intent_ms=intent_ms)
-        self.fetcher = Fetcher(self.store, self.invalidator.breaker, self.agreements, clock)
+        self.background = Background()
+        self.fetcher = Fetcher(
+            self.store,
+            self.invalidator.breaker,
+            self.agreements,
+            clock,
+            bypass=Bypass(limit=settings.FALLBACK_LIMIT, wait_s=settings.FALLBACK_WAIT),
+            refresher=Refresher(self.store, self.invalidator.breaker, clock, later=self.background.later),
+        )
         self.poller = Poller(
             self.store,
             self.invalidator.breaker,
@@ -131,7 +142,14 @@ class Runtime:
         source = None
         if key is not None:
             source = RowSource(
-                registration, connection, space=space, policy=policy, key=key, use_tz=use_tz, clock=self._clock
+                registration,
+                connection,
+                space=space,
+                policy=policy,
+                key=key,
+                use_tz=use_tz,
+                clock=self._clock,
+                loads_in_background=self._loads_in_background(connection, registration),
             )
         indexes = tuple(
             make_index(
@@ -149,6 +167,11 @@ class Runtime:
         )
         return Place(space, key, source, database, indexes)
 
+    def _loads_in_background(self, connection: BaseDatabaseWrapper, registration: Registration) -> bool:
+        """Does another thread's connection lead to the same rows? Not to a database in memory, nor to a tenant's."""
+        is_tenants = callable(self.settings.NAMESPACE) and not registration.options.shared
+        return not is_private(connection) and not is_tenants and may_have_threads()
+
     def keys(self, registration: Registration, connection: BaseDatabaseWrapper) -> tuple[Key, ...]:
         """Each kind of key that a model has in a database, as it stands in Redis."""
         return registration.keys_in(self.place(registration, connection).spaces, self.settings)
@@ -159,6 +182,7 @@ class Runtime:
 
     def close(self) -> None:
         """Take back what was announced, and hang up."""
+        self.background.close()
         self.poller.close()
         self.agreements.withdraw()
         self.store.close()

@@ -20,6 +20,9 @@ RUN_SIZE = 8
 HEADER_SIZE = 18
 """Bytes before the body of a value: magic, kind, nonce, fresh-until."""
 
+FRESH_UNTIL = slice(10, HEADER_SIZE)
+"""Where a value says until when it is fresh: milliseconds of the server's clock, in an order that bytes compare by."""
+
 _EPOCH, _INTENTS, _VALUE, _MISSING = b"\xcaG", b"\xcaW", b"\xcaV", b"\xcaN"
 _INTENT_SIZE = TOKEN_SIZE + 8
 
@@ -60,6 +63,16 @@ def judge(run: bytes, epoch: bytes | None, entry: bytes | None) -> Found:
     if is_intents(epoch) or is_intents(entry):
         return Found.BYPASS
     return Found.MISS
+
+
+def fresh_until(at_ms: int) -> bytes:
+    """A time of the server's clock as ``FRESH_UNTIL`` holds it."""
+    return at_ms.to_bytes(8, "big")
+
+
+def is_stale(value: bytes, now_ms: int) -> bool:
+    """Is the time to live of a value over, though it is still there? By the server's clock."""
+    return value[FRESH_UNTIL] <= fresh_until(now_ms)
 
 
 def is_intents(raw: bytes | None) -> bool:

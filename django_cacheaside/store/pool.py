@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from time import time_ns
 from typing import Any
 
 from hiredis import pack_command
@@ -28,19 +29,21 @@ BYTES_PER_SEND = 65_536
 
 
 class Link:
-    """One connection and the run id of the server behind it.
+    """One connection and the run id of the server behind it, and by how much that one's clock is ahead of ours.
 
     ``run`` is read once, when the connection is made (INFO, 0.3 ms): a server that restarts breaks its connections.
     """
 
-    __slots__ = ("_connection", "is_reused", "run")
+    __slots__ = ("_connection", "ahead_ms", "is_reused", "run")
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self.is_reused = False
         connection.connect()
         try:
-            self.run = _run_of(self.call(("INFO", "server")))
+            info = self.call(("INFO", "server"))
+            self.run = _run_of(info)
+            self.ahead_ms = _ahead_ms(info)
         except BaseException:
             connection.disconnect()
             raise
@@ -104,6 +107,7 @@ class Pool:
             "protocol": 2,
         }
         self._limit = parameters.max_connections
+        self.ahead_ms = 0
         self._lock = threading.Lock()
         self._reset()
 
@@ -136,11 +140,13 @@ class Pool:
                 raise RedisConnectionError(f"all {self._limit} connections are in use (max_connections of the alias)")
             self._open += 1
         try:
-            return Link(self._connection_class(**self._arguments))
+            link = Link(self._connection_class(**self._arguments))
         except BaseException:
             with self._lock:
                 self._open -= 1
             raise
+        self.ahead_ms = link.ahead_ms
+        return link
 
     def give(self, link: Link) -> None:
         """Take a connection back whose replies have all been read."""
@@ -232,3 +238,11 @@ def _run_of(info: Any) -> bytes:
                 if len(run) == RUN_SIZE:
                     return run
     raise RedisConnectionError("INFO names no run_id: django_cacheaside needs Redis 6.2 or later, or Valkey")
+
+
+def _ahead_ms(info: bytes) -> int:
+    """By how much the server's clock is ahead of this process's, from INFO's text: 0 where it doesn't say."""
+    for line in info.splitlines():
+        if line.startswith(b"server_time_usec:") and line[17:].isdigit():
+            return int(line[17:]) // 1000 - time_ns() // 1_000_000
+    return 0

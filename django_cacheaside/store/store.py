@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha1
+from time import time_ns
 from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -65,6 +66,10 @@ class Store:
         self._pool = pool
         self._probe_key = probe_key
         self.generations = Generations()
+
+    def now_ms(self) -> int:
+        """The server's clock, as far as it was told when the connection used last was made: milliseconds since 1970."""
+        return time_ns() // 1_000_000 + self._pool.ahead_ms
 
     def read_one(self, space: KeySpace, ident: str) -> Seen:
         """The epoch and one entry. One round trip: one MGET, no script."""

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import msgpack
 
-from django_cacheaside.engine.fetch import MOST_ASKED
+from django_cacheaside.engine.look import MOST_ASKED
 from django_cacheaside.engine.schema import Fit, Schemas
 from django_cacheaside.engine.tally import Event
 from django_cacheaside.exceptions import UndecodableEntryError

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from django_cacheaside.engine import breaker, fetch, flight, invalidation, lead
+from django_cacheaside.engine import breaker, fetch, flight, invalidation, lead, look
 from django_cacheaside.failpoints import reach
-from django_cacheaside.orm import access, commit_work, reading, receivers, wiring
+from django_cacheaside.orm import access, commit_work, reading, receivers, rows, wiring
 from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.index.source import IndexSource
 from django_cacheaside.orm.net import plan, wrapper
@@ -366,7 +366,7 @@ def no_flights(patch: Patch) -> None:
 @mutant
 def no_queue(patch: Patch) -> None:
     """Past the cache, everybody loads."""
-    patch.setattr(flight.QueuedFlights, "load", lambda self, key, load: load())
+    patch.setattr(flight.QueuedFlights, "load", lambda self, key, load, is_shared: load())
 
 
 @mutant
@@ -374,10 +374,10 @@ def join_running(patch: Patch) -> None:
     """flight.py's "naive, no server": a load that is under way is shared."""
     load_next = flight.QueuedFlights.load
 
-    def load_or_join(self: Any, key: str, load: Any) -> Any:
+    def load_or_join(self: Any, key: str, load: Any, is_shared: Any) -> Any:
         running = self._running.get(key)
         if running is None:
-            return load_next(self, key, load)
+            return load_next(self, key, load, is_shared=is_shared)
         flight.reach("before-join")
         return running.wait()
 
@@ -403,6 +403,18 @@ def never_abandon(patch: Patch) -> None:
     patch.setattr(store.Store, "abandon", lambda self, space, idents, token: None)
 
 
+@mutant
+def no_errors_shared(patch: Patch) -> None:
+    """Who joined a load that failed loads as well."""
+    patch.setattr(rows, "fails_for_all", lambda error, alias: False)
+
+
+@mutant
+def all_errors_shared(patch: Patch) -> None:
+    """Who joined a load fails with it, whyever it failed."""
+    patch.setattr(rows, "fails_for_all", lambda error, alias: True)
+
+
 # --- servers ---------------------------------------------------------------------------------------------------------
 
 
@@ -414,7 +426,8 @@ def runs_unread(patch: Patch) -> None:
         return envelope.judge(epoch[10:] if epoch else run, epoch, entry)
 
     patch.setattr(fetch, "judge", judge)
-    patch.setattr(fetch, "value_head", lambda run, epoch: envelope.value_head(epoch[10:] if epoch else run, epoch))
+    patch.setattr(look, "judge", judge)
+    patch.setattr(look, "value_head", lambda run, epoch: envelope.value_head(epoch[10:] if epoch else run, epoch))
 
 
 # --- declared keys ---------------------------------------------------------------------------------------------------

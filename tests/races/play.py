@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.models import F, Model
 
 from django_cacheaside import conf
-from django_cacheaside.engine.fetch import Access
+from django_cacheaside.engine.access import Access
 from django_cacheaside.engine.source import Missing
 from django_cacheaside.failpoints import reach
 from django_cacheaside.orm import runtime

@@ -118,30 +118,50 @@ def shared_loads() -> int:
     return registry.for_model(Product).tally.counts[Event.SHARED]
 
 
-@race(mutants.never_abandon)
-def load_that_fails(stage: Stage) -> None:
-    """Its error is its owner's: those who joined load themselves, and its lease is given up."""
-    pk = make()
+def broken_load(pk: int) -> int | None:
+    def refuse(execute: object, *_: object) -> None:
+        raise DatabaseError("no")
 
-    def broken() -> int | None:
-        def refuse(execute: object, *_: object) -> None:
-            raise DatabaseError("no")
+    with connection.execute_wrapper(refuse):
+        return version(pk)
 
-        with connection.execute_wrapper(refuse):
-            return version(pk)
 
-    owner = stage.act(broken, hold_at=["before-load"])
-    others = joiners(stage, pk)
+def outcome(actor: Actor[int | None]) -> object:
     try:
-        owner.finish()
+        return actor.finish()
     except DatabaseError:
-        pass
-    else:
-        raise RuntimeError("the load was to fail")
-    assert [other.finish() for other in others] == [0] * MANY
+        return DatabaseError
+
+
+@race(mutants.never_abandon, mutants.no_errors_shared)
+def load_that_fails(stage: Stage) -> None:
+    """It fails once, for all who joined it; its lease is given up, and the next reader loads."""
+    pk = make()
+    owner = stage.act(lambda: broken_load(pk), hold_at=["before-load"])
+    others = joiners(stage, pk)
+    assert outcome(owner) is DatabaseError
+    assert [outcome(other) for other in others] == [DatabaseError] * MANY
+    assert sum(other.selects for other in others) == 0
     assert not is_leased(pk)
     everybody_sees(stage, pk, 0)
     assert found(pk) is Found.HIT
+
+
+@race(mutants.all_errors_shared)
+def load_that_fails_in_its_own_transaction(stage: Stage) -> None:
+    """Whose transaction can't read any more is its own affair: those who joined load themselves."""
+    pk = make()
+
+    def broken() -> int | None:
+        with transaction.atomic():
+            return broken_load(pk)
+
+    owner = stage.act(broken, hold_at=["before-load"])
+    others = joiners(stage, pk)
+    assert outcome(owner) is DatabaseError
+    assert [outcome(other) for other in others] == [0] * MANY
+    assert not is_leased(pk)
+    everybody_sees(stage, pk, 0)
 
 
 def past_the_cache(stage: Stage, pk: int) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from django_cacheaside.engine.fetch import Access, Fetcher
+from django_cacheaside.engine.access import Access
+from django_cacheaside.engine.fetch import Fetcher
 from django_cacheaside.engine.source import MISSING, Missing
 from django_cacheaside.engine.tally import Event
 from django_cacheaside.failpoints import reach

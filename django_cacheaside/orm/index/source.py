@@ -127,6 +127,7 @@ class IndexSource(Source[Values, Found]):
         self.policy = policy if is_exact else replace(policy, negative_ttl_ms=0)
         self.tally: Tally = rows.tally
         self.rows = rows
+        self.loads_in_background = rows.loads_in_background
         self.is_exact = is_exact
         listing = key.declaration if isinstance(key.declaration, Listing) else None
         self.max_rows = listing.max_rows if listing else 1
@@ -181,6 +182,9 @@ class IndexSource(Source[Values, Found]):
     def _select(self, condition: Q, most: int | None) -> list[Row]:
         rows: Any = QuerySet(self._model).using(self.rows.alias).order_by().filter(condition)
         return list(rows.values_list(*self.rows.attnames)[:most])
+
+    def is_shared(self, error: Exception, /) -> bool:
+        return self.rows.is_shared(error)
 
     def encode(self, key: Values, found: Found, /) -> bytes:
         if found.pks is not None and not self.is_listing and len(found.pks) != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +11,14 @@ import pytest
 from django_cacheaside.engine.flight import LeasedFlights, QueuedFlights
 
 PATIENCE_S = 10
+
+
+def never(error: Exception) -> bool:
+    return False
+
+
+def always(error: Exception) -> bool:
+    return True
 
 
 class TestLeasedFlights:
@@ -74,9 +83,9 @@ class TestQueuedFlights:
             return loads[-1]
 
         with ThreadPoolExecutor(9) as readers:
-            first = readers.submit(flights.load, "a", load)
+            first = readers.submit(flights.load, "a", load, is_shared=never)
             assert running.wait(PATIENCE_S)
-            later = [readers.submit(flights.load, "a", load) for _ in range(8)]
+            later = [readers.submit(flights.load, "a", load, is_shared=never) for _ in range(8)]
             while flights.waiting("a") < 8:
                 assert not any(one.done() for one in later)
             may_end.set()
@@ -91,16 +100,55 @@ class TestQueuedFlights:
             raise LookupError("the database is away")
 
         with pytest.raises(LookupError):
-            flights.load("a", fail)
-        assert flights.load("a", lambda: 7) == 7
+            flights.load("a", fail, is_shared=never)
+        assert flights.load("a", lambda: 7, is_shared=never) == 7
 
     def test_a_load_inside_a_load_of_the_same_key_goes_past(self) -> None:
         flights: QueuedFlights[int] = QueuedFlights()
         inner: list[int | None] = []
 
         def load() -> int:
-            inner.append(flights.load("a", lambda: 1))
+            inner.append(flights.load("a", lambda: 1, is_shared=never))
             return 2
 
-        assert flights.load("a", load) == 2
+        assert flights.load("a", load, is_shared=never) == 2
         assert inner == [None]
+
+    @pytest.mark.parametrize("is_shared", [always, never])
+    def test_an_error_reaches_every_waiter_as_itself(self, is_shared: Callable[[Exception], bool]) -> None:
+        """One load fails for all who wait for it; or, if the fault is its owner's, each of them loads."""
+        flights: QueuedFlights[int] = QueuedFlights()
+        loads: list[int] = []
+        running, may_end = threading.Event(), threading.Event()
+
+        def fail() -> int:
+            loads.append(1)
+            running.set()
+            assert may_end.wait(PATIENCE_S)
+            raise LookupError("the database is away")
+
+        with ThreadPoolExecutor(9) as readers:
+            first = readers.submit(flights.load, "a", fail, is_shared=is_shared)
+            assert running.wait(PATIENCE_S)
+            later = [readers.submit(flights.load, "a", fail, is_shared=is_shared) for _ in range(8)]
+            while flights.waiting("a") < 8:
+                assert not any(one.done() for one in later)
+            may_end.set()
+            errors = [one.exception(PATIENCE_S) for one in (first, *later)]
+        told = [error for error in errors if error is not None]
+        assert all(type(error) is LookupError and error.args == ("the database is away",) for error in told)
+        assert len(loads) == 2, "the one that ran, and the one that all of them share"
+        assert len(told) == (9 if is_shared is always else 2)
+        assert len({id(error) for error in told}) == len(told), "each thread its own, with its own traceback"
+
+    def test_an_error_of_other_arguments_than_it_keeps_is_raised_as_it_is(self) -> None:
+        class Odd(Exception):  # noqa: N818
+            def __init__(self, code: int, *, detail: str) -> None:
+                super().__init__(f"{code} {detail}")
+
+        flights: LeasedFlights[bytes] = LeasedFlights()
+        own, _ = flights.board(["a"])
+        with ThreadPoolExecutor(1) as other:
+            waiting = other.submit(lambda: flights.board(["a"])[1]["a"].wait())
+            own["a"].land(None, odd := Odd(5, detail="x"))
+            assert waiting.exception(PATIENCE_S) is odd
