@@ -82,7 +82,7 @@ class Store:
     def read(self, space: KeySpace, idents: Sequence[str]) -> list[SeenRows]:
         """The epoch and the entries of many rows, in their order. One round trip: one MGET per 1,000 rows."""
         commands: list[Command] = [
-            ("MGET", space.epoch, *map(space.entry, chunk)) for chunk in _chunks(idents, KEYS_PER_MGET)
+            ("MGET", space.epoch, *space.entries(chunk)) for chunk in _chunks(idents, KEYS_PER_MGET)
         ]
         if len(commands) == 1:
             try:
@@ -287,7 +287,7 @@ def _row_keys(space: KeySpace, idents: Sequence[str]) -> list[str]:
 def _for_rows(script: Script, writes: Writes, argv: Sequence[Any]) -> Iterator[Call]:
     for space, idents in writes.row_groups():
         for chunk in _chunks(idents, ROWS_PER_SCRIPT):
-            yield script, _row_keys(space, chunk), argv
+            yield script, space.entries(chunk) + space.leases(chunk), argv
 
 
 def _what_it_saw(claim: Claim) -> tuple[str, bytes]:

@@ -75,13 +75,13 @@ def intents_unseen(patch: Patch) -> None:
 def release_lifts_all(patch: Patch) -> None:
     """A release takes the other writers' intents along."""
     for name in ("RELEASE", "RELEASE_ALL"):
-        rewrite(patch, name, ("local latest\n  for _, deadline", "live = nil\n  local latest\n  for _, deadline"))
+        rewrite(patch, name, ("local latest\n  for _, deadline", "live = {}\n  local latest\n  for _, deadline"))
 
 
 @mutant
 def release_only_own(patch: Patch) -> None:
     """A release does nothing where it doesn't find its token."""
-    rewrite(patch, "RELEASE", ("else redis.call('DEL', key) end", "elseif found == 1 then redis.call('DEL', key) end"))
+    rewrite(patch, "RELEASE", ("if not live then return 0, true end", "if not live then return 0, false end"))
 
 
 @mutant

@@ -46,28 +46,28 @@ local function put_intents(key, live, latest, now)
   redis.call('SET', key, table.concat(parts), 'PX', latest - now)
 end
 
-local function add_intent(key, token, intent_ms, now)
-  local live, latest = live_intents(get(key), now)
+-- Adds an intent to the key, which holds `raw`: of that only live intents stay.
+local function add_intent(key, raw, token, intent_ms, now)
+  local live, latest = live_intents(raw, now)
   live = live or {}
   live[token] = now + intent_ms
   if not latest or live[token] > latest then latest = live[token] end
   put_intents(key, live, latest, now)
 end
 
--- Takes `token` out of the key, whatever the key holds: only live intents of others stay. Returns 1 if the token was there.
-local function drop_intent(key, token, now)
-  local live = live_intents(get(key), now)
-  local found = 0
-  if live and live[token] then
-    found = 1
-    live[token] = nil
-  end
+-- Takes `token` out of the key, which holds `raw`: of that only live intents of others stay. Returns 1 if the token was
+-- there, and whether the key is to be deleted.
+local function drop_intent(key, raw, token, now)
+  local live = live_intents(raw, now)
+  if not live then return 0, true end
+  local found = live[token] and 1 or 0
+  live[token] = nil
   local latest
-  for _, deadline in pairs(live or {}) do
+  for _, deadline in pairs(live) do
     if not latest or deadline > latest then latest = deadline end
   end
-  if latest then put_intents(key, live, latest, now) else redis.call('DEL', key) end
-  return found
+  if latest then put_intents(key, live, latest, now) end
+  return found, not latest
 end
 
 -- The nonce that entries must carry to be served by the server `run`, or nil.

@@ -1,15 +1,20 @@
 -- After COMMIT was acknowledged, or surely failed. Acts on whatever it finds: only live intents of others are kept.
 --
--- KEYS  per row: entry, lease
+-- KEYS  the entries of all rows, then their leases
 -- ARGV  token of the transaction
 -- Returns how many rows did not hold the token (an intent was evicted, flushed, or outlived by its COMMIT)
 --
 -- Ends: a value that was filled while the intent was lost is deleted here, and its filler's lease with it.
 
+local rows = #KEYS / 2
 local now = now_ms()
-local missing = 0
-for at = 1, #KEYS, 2 do
-  missing = missing + 1 - drop_intent(KEYS[at], ARGV[1], now)
-  redis.call('DEL', KEYS[at + 1])
+local found = redis.call('MGET', unpack(KEYS, 1, rows))
+local gone = {unpack(KEYS, rows + 1)}
+local missing = rows
+for row = 1, rows do
+  local held, is_over = drop_intent(KEYS[row], found[row], ARGV[1], now)
+  missing = missing - held
+  if is_over then gone[#gone + 1] = KEYS[row] end
 end
+redis.call('DEL', unpack(gone))
 return missing

@@ -6,4 +6,6 @@
 --
 -- Ends: values filled while the intent was lost; the next reader draws a new nonce.
 
-return 1 - drop_intent(KEYS[1], ARGV[1], now_ms())
+local held, is_over = drop_intent(KEYS[1], get(KEYS[1]), ARGV[1], now_ms())
+if is_over then redis.call('DEL', KEYS[1]) end
+return 1 - held
