@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Generic
 
 from django_cacheaside.engine.source import MISSING, K, Missing, R, Sought, Source, event_of
@@ -58,6 +59,9 @@ class Look(Generic[K, R]):
         for seen in self._store.read(source.space, idents):
             head = value_head(seen.run, seen.epoch)
             end = start + len(seen.entries)
+            if head is not None and hits is None and self._are_hits(pks[start:end], seen.entries, head, stale_until):
+                start = end
+                continue
             for pk, ident, entry in zip(pks[start:end], idents[start:end], seen.entries, strict=True):
                 if entry is not None and head is not None and entry.startswith(head):
                     try:
@@ -86,6 +90,21 @@ class Look(Generic[K, R]):
         tally.add(Event.NEGATIVE_HIT, negative)
         tally.add(Event.MISS, len(missed))
         tally.add(Event.BYPASS, len(self.bypassed))
+
+    def _are_hits(self, pks: Sequence[K], entries: Sequence[bytes | None], head: bytes, stale_until: bytes) -> bool:
+        """Take a batch as it usually is: values all of them, fresh, and of our columns. Else nothing is taken."""
+        if None in entries:
+            return False
+        values: Sequence[bytes] = entries  # type: ignore[assignment]  # none is None
+        if not all(map(bytes.startswith, values, repeat(head))):
+            return False
+        if stale_until and any(value[FRESH_UNTIL] <= stale_until for value in values):
+            return False
+        found = self._source.decode_many(pks, values, HEADER_SIZE)
+        if found is None:
+            return False
+        self.rows.update(zip(pks, found, strict=True))
+        return True
 
     def sort_out(self, doubtful: Sequence[Doubtful[K]]) -> None:
         """Valid entries that could not be decoded: of a release with other columns, or no entries of ours.

@@ -40,6 +40,9 @@ class CountedSource(Source[Any, Row]):
         self.encoded_bytes += len(payload)
         return payload
 
+    def decode_many(self, pks: Sequence[Any], raws: Sequence[bytes], at: int, /) -> Sequence[Row] | None:
+        return self._rows.decode_many(pks, raws, at)
+
     def decode(self, pk: Any, raw: bytes, at: int, /) -> Row:
         return self._rows.decode(pk, raw, at)
 

