@@ -7,12 +7,11 @@ raises an Exception: a write is never lost because the cache is away.
 from __future__ import annotations
 
 import logging
-import threading
-from dataclasses import dataclass
 
 from django_cacheaside.clock import Clock
 from django_cacheaside.engine.agreement import Agreements
 from django_cacheaside.engine.breaker import Breaker
+from django_cacheaside.engine.debts import Debts, Ticket
 from django_cacheaside.engine.tally import Event, Tally
 from django_cacheaside.exceptions import StoreUnavailableError
 from django_cacheaside.failpoints import reach
@@ -23,65 +22,64 @@ from django_cacheaside.store.writes import Writes
 logger = logging.getLogger("django_cacheaside")
 
 
-@dataclass(slots=True)
-class Ticket:
-    """One COMMIT under way. ``is_placed``: the server holds our intents; otherwise it has to be told afterwards."""
-
-    writes: Writes
-    token: bytes
-    is_placed: bool
-    placed_at_s: float
-
-
-class _Debt:
-    """An epoch to move, not before a time. Compared by identity: a later write to the model is another debt."""
-
-    __slots__ = ("not_before_s",)
-
-    def __init__(self, not_before_s: float) -> None:
-        self.not_before_s = not_before_s
-
-
 class Invalidator:
-    """Tells the server what is written. One per process; holds what the server could not be told yet.
+    """Tells the server what is written. One per process.
 
     Args:
         agreements: Those who make their keys otherwise must know of us before we write.
+        breaker: Says whether the server is to be told at all. Its probe pays ``debts``.
+        debts: What the server could not be told yet.
         intent_ms: How long an intent stands if its writer never comes back. Longer than any COMMIT takes.
     """
 
-    def __init__(self, store: Store, agreements: Agreements, clock: Clock, *, intent_ms: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        agreements: Agreements,
+        breaker: Breaker,
+        debts: Debts,
+        clock: Clock,
+        *,
+        intent_ms: int,
+    ) -> None:
         self._store = store
         self._agreements = agreements
+        self._debts = debts
         self._clock = clock
         self._intent_ms = intent_ms
-        self._lock = threading.Lock()
-        self._uncommitted = 0
-        self._is_reached = False
-        """Does the server answer, and the circuit stay open for our debts alone?"""
-        self._owed: dict[KeySpace, _Debt] = {}
-        self._said: set[KeySpace] = set()
-        self.breaker = Breaker(clock, self._pay)
+        self.breaker = breaker
         self.tally = Tally()
 
     def before(self, writes: Writes) -> Ticket:
         """Just before COMMIT is sent: place the intents. One round trip."""
-        ticket = Ticket(writes, new_token(), is_placed=False, placed_at_s=self._clock.monotonic_s())
+        ticket = Ticket(writes, new_token())
         self.tally.add(Event.INVALIDATED_ROW, sum(len(idents) for _, idents in writes.row_groups()))
         self.tally.add(Event.INVALIDATED_MODEL, len(writes.models))
         try:
             reach("before-intent")
-            # while the circuit is open for our debts alone, what is announced is none more
-            if self.breaker.lets_through() or self._is_reached:
+            if self._can_announce(ticket):
                 self._agreements.before_commit(writes)
                 self._place(ticket)
             reach("after-intent")
         except Exception as error:  # noqa: BLE001  a commit never fails because of the cache: told afterwards instead
-            self._is_reached = False
+            if not ticket.is_placed:
+                self._debts.begin(ticket)  # before anybody probes
             self.breaker.open(error)
+        except BaseException:
+            self._debts.withdraw(ticket)
+            raise
         if not ticket.is_placed:
-            self._keep_open(ticket)
+            self._say_unannounced(ticket)
         return ticket
+
+    def _can_announce(self, ticket: Ticket) -> bool:
+        """May its intents be placed now? Otherwise it is left to whoever reaches the server first."""
+        if self.breaker.lets_announce():
+            return True
+        reach("before-unannounced")
+        self._debts.begin(ticket)
+        # who has reached the server since we asked did not find the ticket
+        return self.breaker.lets_announce() and not self._debts.withdraw(ticket)
 
     def _place(self, ticket: Ticket) -> None:
         """Place the intents, again if placing took so long that the first of them might not outlast the COMMIT."""
@@ -94,26 +92,19 @@ class Invalidator:
             raise StoreUnavailableError(f"placing intents took longer than a quarter of INTENT ({self._intent_ms} ms)")
         ticket.is_placed = True
 
-    def _keep_open(self, ticket: Ticket) -> None:
-        """The commit goes on without intents: no hit in this process until the epochs have moved, after the COMMIT."""
-        written = ticket.writes.spaces()
-        with self._lock:
-            self._uncommitted += 1
-            unsaid = written - self._said
-            self._said |= written
-        self.breaker.open("a write could not announce itself")
+    def _say_unannounced(self, ticket: Ticket) -> None:
         self.tally.add(Event.LOST_INVALIDATION)
-        if unsaid:
+        if unsaid := self._debts.unsaid(ticket):
             logger.warning(
                 "Writes to %s are committed without the cache server knowing. This process tells it as soon as it "
-                "answers; until then other processes may serve the old rows.",
-                ", ".join(sorted(space.label for space in unsaid)),
+                "answers; until then other processes that reach it may serve the old rows.",
+                ", ".join(unsaid),
             )
 
     def forget(self, ticket: Ticket) -> None:
-        """Nothing is written under a ticket whose intents are not placed; another one will be taken for it."""
-        assert not ticket.is_placed
-        self._let_go()
+        """Nothing is written under a ticket; another one will be taken for it."""
+        if self._debts.withdraw(ticket):  # placed late
+            self.failed(ticket)
 
     def committed(self, ticket: Ticket) -> None:
         """COMMIT was acknowledged. One round trip."""
@@ -126,79 +117,42 @@ class Invalidator:
 
     def _settle(self, ticket: Ticket, *, at: str) -> None:
         is_told = False
+        failure: object = "an invalidation was not delivered"
         try:
             reach(at)
-            if ticket.is_placed:
+            if self._debts.end(ticket):
                 self.tally.add(Event.MISSING_INTENT, self._store.release(ticket.writes, ticket.token))
-                is_told = True
+            # else it is owed, and the circuit is open until it is paid
+            is_told = True
         except Exception as error:  # noqa: BLE001  the COMMIT stands: whatever failed, the server is told later
-            self.breaker.open(error)
+            failure = error
         finally:  # an interrupt leaves its debt behind too
             if not is_told:
-                self._owe(ticket.writes, not_before_s=0.0)
-                self.breaker.open("an invalidation was not delivered")
-            if not ticket.is_placed:
-                self._let_go()
+                self._debts.owe(ticket.writes)
+                self._debts.end(ticket)
+                self.breaker.open(failure)
 
     def unknown(self, ticket: Ticket) -> None:
         """The connection was lost at COMMIT: it may happen yet.
 
         Placed intents run out by themselves; nothing is sent.
         """
-        if not ticket.is_placed:
-            self._owe(ticket.writes, not_before_s=self._clock.monotonic_s() + self._intent_ms / 1000)
-            self._let_go()
-
-    def _let_go(self) -> None:
-        with self._lock:
-            self._uncommitted -= 1
-
-    def _owe(self, writes: Writes, *, not_before_s: float) -> None:
-        with self._lock:
-            for space in writes.spaces():
-                older = self._owed.get(space)
-                self._owed[space] = _Debt(max(older.not_before_s, not_before_s) if older else not_before_s)
+        self._debts.end(ticket, not_before_s=self._clock.monotonic_s() + self._intent_ms / 1000)
 
     def invalidate(self, writes: Writes) -> None:
         """Drop what was written by somebody who did not announce it: now, or as soon as the server answers.
 
         One round trip. Open commits of others stay announced.
         """
-        if self.breaker.lets_through():
-            try:
-                self._store.release(writes, new_token())
-            except StoreUnavailableError as error:
-                self.breaker.open(error)
-            else:
-                return
-        self._owe(writes, not_before_s=0.0)
+        if not self.breaker.lets_announce():
+            self._debts.owe(writes)
+            return
+        try:
+            self._store.release(writes, new_token())
+        except StoreUnavailableError as error:
+            self._debts.owe(writes)
+            self.breaker.open(error)
 
     def owes(self) -> list[KeySpace]:
         """The models whose epochs this process has still to move."""
-        with self._lock:
-            return list(self._owed)
-
-    def _pay(self) -> bool:
-        """Move the epochs of all models that were written unannounced.
-
-        False while a COMMIT of such a write is open. From then on commits are announced again, though nothing is served
-        yet: a process that writes all the time would never be through otherwise.
-        """
-        with self._lock:
-            now_s = self._clock.monotonic_s()
-            due = {space: debt for space, debt in self._owed.items() if debt.not_before_s <= now_s}
-        try:
-            self._store.flush(due)  # a full server still takes deletes, and others wait for them
-            self._store.probe()
-        except StoreUnavailableError:
-            self._is_reached = False
-            raise
-        with self._lock:
-            for space, debt in due.items():
-                if self._owed.get(space) is debt:
-                    del self._owed[space]
-            self._is_reached = bool(self._owed or self._uncommitted)
-            if self._is_reached:
-                return False
-            self._said.clear()
-            return True
+        return self._debts.owed()

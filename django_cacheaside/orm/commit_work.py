@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cacheaside.engine.invalidation import Ticket
+from django_cacheaside.engine.debts import Ticket
 from django_cacheaside.failpoints import reach
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.connection_state import ConnectionState, is_in_transaction, state_of

@@ -14,7 +14,7 @@ from weakref import WeakSet
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from django_cacheaside.engine.invalidation import Ticket
+from django_cacheaside.engine.debts import Ticket
 from django_cacheaside.store.writes import Writes
 
 _ATTRIBUTE = "_cacheaside_state"

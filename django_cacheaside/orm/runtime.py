@@ -13,12 +13,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cacheaside import conf
 from django_cacheaside.clock import SystemClock
 from django_cacheaside.engine.agreement import Agreements
+from django_cacheaside.engine.breaker import Breaker, Hooks, settle_s
 from django_cacheaside.engine.bypass import Bypass
+from django_cacheaside.engine.debts import Debts
 from django_cacheaside.engine.fetch import Fetcher
 from django_cacheaside.engine.invalidation import Invalidator
 from django_cacheaside.engine.refresh import Refresher
 from django_cacheaside.keys import KeySpace, label_in
 from django_cacheaside.orm.background import Background, may_have_threads
+from django_cacheaside.orm.circuit import say_closed, say_opened
 from django_cacheaside.orm.columns import ColumnKey, primary_key
 from django_cacheaside.orm.databases import identity, is_private
 from django_cacheaside.orm.fingerprint import announcements
@@ -75,7 +78,15 @@ class Runtime:
         intent_ms = round(1000 * settings.INTENT)
         self.store = Store(pool, probe_key=alias.make_key("{cacheaside}probe"))
         self.agreements = Agreements(self.store, clock, intent_ms=intent_ms)
-        self.invalidator = Invalidator(self.store, self.agreements, clock, intent_ms=intent_ms)
+        debts = Debts(self.store, clock, intent_ms=intent_ms)
+        self.breaker = Breaker(
+            clock,
+            debts.pay,
+            settle_s=settle_s(connect_timeout_s=settings.CONNECT_TIMEOUT, timeout_s=settings.TIMEOUT),
+            is_in_background=may_have_threads(),
+            hooks=Hooks(self.store.trust, self._deliver, say_opened, say_closed),
+        )
+        self.invalidator = Invalidator(self.store, self.agreements, self.breaker, debts, clock, intent_ms=intent_ms)
         self.background = Background()
         self.fetcher = Fetcher(
             self.store,
@@ -180,8 +191,12 @@ class Runtime:
         """Who delivers the journal of a database."""
         return JournalRelay(self.store, alias, identity(connections[alias]), self._make_key)
 
+    def _deliver(self) -> bool:
+        return self.poller.deliver_all()
+
     def close(self) -> None:
         """Take back what was announced, and hang up."""
+        self.breaker.close()
         self.background.close()
         self.poller.close()
         self.agreements.withdraw()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from django_cacheaside.exceptions import StoreUnavailableError
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.store import scripts
 from django_cacheaside.store.acts import (
@@ -65,6 +66,7 @@ class Store:
     def __init__(self, pool: Pool, *, probe_key: str) -> None:
         self._pool = pool
         self._probe_key = probe_key
+        self._trusted: bytes | None = None
         self.generations = Generations()
 
     def now_ms(self) -> int:
@@ -77,6 +79,8 @@ class Store:
             run, (epoch, entry) = self._pool.call(("MGET", space.epoch, space.entry(ident)))
         except CLIENT_ERRORS as error:
             raise unavailable(error) from error
+        if run != self._trusted:
+            self._meet(run)
         return Seen(self.generations.sealed(run, space.database), epoch, entry)
 
     def read(self, space: KeySpace, idents: Sequence[str]) -> list[SeenRows]:
@@ -89,8 +93,12 @@ class Store:
                 run, (epoch, *entries) = self._pool.call(commands[0])
             except CLIENT_ERRORS as error:
                 raise unavailable(error) from error
+            if run != self._trusted:
+                self._meet(run)
             return [SeenRows(self.generations.sealed(run, space.database), epoch, entries)]
         run, replies = self._pipeline(commands)
+        if run != self._trusted:
+            self._meet(run)
         run = self.generations.sealed(run, space.database)
         return [SeenRows(run, epoch, entries) for epoch, *entries in replies]
 
@@ -228,9 +236,28 @@ class Store:
             self._pipeline([("PEXPIRE", key, life_ms)])
         return bool(holder == token)
 
-    def probe(self) -> None:
-        """Does the server take writes? One that is full, a replica or forbidden could not be told of a commit."""
-        self._pipeline([("SET", self._probe_key, "1", "PX", 1000)])
+    def probe(self) -> bytes:
+        """Does the server take writes? One that is full, a replica or forbidden could not be told of a commit.
+
+        Returns its run id. One round trip.
+        """
+        run, _ = self._pipeline([("SET", self._probe_key, "1", "PX", 1000)])
+        return run
+
+    def trust(self, run: bytes) -> None:
+        """Read from this run of the server from now on, and from no other until that is trusted."""
+        self._trusted = run
+
+    def _meet(self, run: bytes) -> None:
+        """Another run than the trusted one has answered a read. The first one that this process meets is trusted.
+
+        Raises:
+            StoreUnavailableError: It was restarted, or is another server: others may not have noticed yet, and what
+                they commit until they do is not announced.
+        """
+        if self._trusted is not None:
+            raise StoreUnavailableError("the server was restarted, or another one answers in its place")
+        self._trusted = run
 
     def info(self, section: str) -> dict[str, str]:
         """What the server's INFO says in one section. One round trip; unlike CONFIG, managed services allow it."""
@@ -269,6 +296,8 @@ class Store:
             run, replies = self._pool.pipeline(commands)
         except CLIENT_ERRORS as error:
             raise unavailable(error) from error
+        if self._trusted is None:
+            self._trusted = run
         for reply in replies:
             if isinstance(reply, ResponseError) and not isinstance(reply, NoScriptError):
                 raise unavailable(reply) from reply

@@ -13,6 +13,8 @@ FAILPOINTS: Mapping[str, str] = MappingProxyType(
     {
         "before-intent": "a writer, before it places its intents",
         "after-intent": "a writer whose intents stand",
+        "before-unannounced": "a writer that found the circuit open, before it leaves its intents to a later probe",
+        "late-intent": "who probes the server, when it has placed the intents of a COMMIT that is under way",
         "before-journal": "a writer whose intents the server did not take, before it notes its keys in the journal",
         "after-journal": "a writer whose keys are noted, before COMMIT is sent",
         "after-relay": "who relays the journal, when the server has been told",

@@ -36,6 +36,7 @@ POINTS = (
     "after-commit",
     "after-failure",
     "after-release",
+    "before-acquire",
     "before-load",
     "before-fill",
     "after-fill",
@@ -338,9 +339,16 @@ def write_on(label: str, pks: Sequence[int], *, every_s: float, threads: int = 1
         writer.start()
 
 
-def keep_circuit_open(seconds: float) -> None:
-    """This process tries the server only so long after it has failed."""
-    runtime.current().invalidator.breaker._retry_s = seconds
+def retry_every(seconds: float) -> None:
+    """This process tries the server only so long after it has failed, and waits for others that do so, too."""
+    breaker = runtime.current().breaker
+    breaker._settle_s *= seconds / breaker._retry_s
+    breaker._retry_s = seconds
+
+
+def next_probe_s() -> float:
+    """In how many seconds this process tries the server again."""
+    return runtime.current().breaker._probe_at_s - time.monotonic()
 
 
 def writes_made() -> int:

@@ -88,6 +88,7 @@ class TestReuse:
         with pytest.raises(StoreUnavailableError):
             store.read_one(SPACE, "1")
         fresh_valkey.restart()
+        store.trust(store.probe())
         assert store.read_one(SPACE, "1").entry is None
 
     def test_a_restarted_server_has_another_run_id(self, fresh_valkey: EmbeddedValkey) -> None:
@@ -95,7 +96,15 @@ class TestReuse:
         store = make_store(fresh_valkey.url)
         before = store.read_one(SPACE, "1").run
         fresh_valkey.restart()
-        assert store.read_one(SPACE, "1").run != before
+        for read in (lambda: store.read_one(SPACE, "1"), lambda: store.read(SPACE, ["1"])):
+            with pytest.raises(StoreUnavailableError, match="restarted"):
+                read()
+        run = store.probe()
+        assert run != before
+        with pytest.raises(StoreUnavailableError, match="restarted"):
+            store.read_one(SPACE, "1")
+        store.trust(run)
+        assert store.read_one(SPACE, "1").run == run
         store.close()
 
     def test_close_leaves_the_pool_usable(self, pool: Pool) -> None:

@@ -415,6 +415,43 @@ class TestPoller:
         elsewhere(looker._look, relay(db_alias))
         assert entries(db_alias) == []
 
+    def test_delivers_what_there_is_before_hits_are_served_again(
+        self, db_alias: str, product: Product, elsewhere: Elsewhere
+    ) -> None:
+        """Of all writers, whatever the elected one is doing."""
+        with outage():
+            bump(db_alias, product.pk)
+        looker = self.looker(db_alias)
+        looker.watch(relay(db_alias))
+        assert elsewhere(looker.deliver_all)
+        assert entries(db_alias) == []
+        assert elsewhere(looker.deliver_all), "with nothing to deliver"
+
+    def test_is_not_through_while_another_process_delivers(
+        self, db_alias: str, product: Product, elsewhere: Elsewhere
+    ) -> None:
+        """It holds the entry, and has not told the server yet."""
+        if db_alias == "sqlite":
+            pytest.skip("SQLite has no SKIP LOCKED: there a second relay waits")
+        with outage():
+            bump(db_alias, product.pk)
+        looker = self.looker(db_alias)
+        looker.watch(relay(db_alias))
+        heard: list[bool] = []
+        with armed("after-relay", lambda: heard.append(elsewhere(looker.deliver_all))):
+            relay(db_alias).run_batch()
+        assert heard == [False]
+        assert elsewhere(looker.deliver_all)
+
+    def test_does_not_wait_for_a_database_without_a_table(
+        self, db_alias: str, product: Product, elsewhere: Elsewhere, caplog: Any
+    ) -> None:
+        looker = self.looker(db_alias)
+        looker.watch(relay(db_alias))
+        with without_table(db_alias), caplog.at_level(logging.WARNING, "django_cacheaside"):
+            assert elsewhere(looker.deliver_all)
+        assert "hits go on all the same" in caplog.text
+
     def test_never_starts_in_a_test_run(self, db_alias: str) -> None:
         """Its connection would keep the test database from being dropped."""
         looker = self.looker(db_alias)

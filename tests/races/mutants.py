@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from django_cacheaside.engine import breaker, fetch, flight, invalidation, lead, look
+from django_cacheaside.engine import breaker, debts, fetch, flight, invalidation, lead, look
 from django_cacheaside.failpoints import reach
 from django_cacheaside.orm import access, commit_work, reading, receivers, rows, wiring
 from django_cacheaside.orm.connection_state import state_of
@@ -115,7 +115,7 @@ def no_intents(patch: Patch) -> None:
 def nothing_outlasts_an_interrupt(patch: Patch) -> None:
     """Neither intents that run out by themselves, nor a debt."""
     patch.setattr(invalidation.Invalidator, "_place", lambda self, ticket: setattr(ticket, "is_placed", True))
-    patch.setattr(invalidation.Invalidator, "_owe", lambda self, writes, *, not_before_s: None)
+    patch.setattr(debts.Debts, "_owe", lambda self, writes, not_before_s: None)
     patch.setattr(breaker.Breaker, "open", lambda self, reason: None)
 
 
@@ -235,10 +235,9 @@ def unknown_commits_released(patch: Patch) -> None:
 @mutant
 def lost_announcements_forgotten(patch: Patch) -> None:
     """What the server could not be told is nobody's business."""
-    patch.setattr(invalidation.Invalidator, "_keep_open", lambda self, ticket: None)
-    patch.setattr(invalidation.Invalidator, "_let_go", lambda self: None)
-    patch.setattr(invalidation.Invalidator, "_owe", lambda self, writes, *, not_before_s: None)
-    patch.setattr(invalidation.Breaker, "open", lambda self, reason: None)
+    patch.setattr(debts.Debts, "begin", lambda self, ticket: None)
+    patch.setattr(debts.Debts, "_owe", lambda self, writes, not_before_s: None)
+    patch.setattr(breaker.Breaker, "open", lambda self, reason: None)
 
 
 @mutant
@@ -250,7 +249,7 @@ def interrupts_swallowed(patch: Patch) -> None:
         try:
             return before(self, written)
         except BaseException:
-            return invalidation.Ticket(written, b"no token", is_placed=True, placed_at_s=0.0)
+            return debts.Ticket(written, b"no token", is_placed=True)
 
     def reach_and_swallow(name: str) -> None:
         with suppress(BaseException):
@@ -269,7 +268,7 @@ def interrupts_forgive(patch: Patch) -> None:
         try:
             settle(self, ticket, at=at)
         except KeyboardInterrupt:
-            self._owed.clear()
+            self._debts._epochs.clear()
             raise
 
     patch.setattr(invalidation.Invalidator, "_settle", forgiving)
@@ -278,7 +277,7 @@ def interrupts_forgive(patch: Patch) -> None:
 @mutant
 def circuit_never_opens(patch: Patch) -> None:
     """Every request tries the server."""
-    patch.setattr(invalidation.Breaker, "open", lambda self, reason: None)
+    patch.setattr(breaker.Breaker, "open", lambda self, reason: None)
 
 
 @mutant
@@ -382,6 +381,28 @@ def join_running(patch: Patch) -> None:
         return running.wait()
 
     patch.setattr(flight.QueuedFlights, "load", load_or_join)
+
+
+@mutant
+def nobody_looks_again(patch: Patch) -> None:
+    """Who joined a load that could not be shared reads the database, whatever is in the cache by now."""
+
+    def load(self: Any, source: Any, pks: Any, access: Any) -> Any:
+        return self._bypass.load(source, pks)
+
+    patch.setattr(fetch.Fetcher, "_look_again", load)
+
+
+@mutant
+def take_over_whoever_it_is(patch: Patch) -> None:
+    """Who has waited takes over the lease that it saw last, were it a moment old, or goes past it."""
+
+    def wait(self: Any, waiting: Any) -> None:
+        waiting = self._poll(waiting)
+        if waiting:
+            self._attempt(waiting, is_last=True)
+
+    patch.setattr(lead.Lead, "_wait", wait)
 
 
 @mutant

@@ -14,7 +14,7 @@ from django.db import connections
 from example_project.embedded import EmbeddedValkey
 from tests.soak import reader, writer
 from tests.soak.acts import Row, rows_of
-from tests.soak.faults import AWAY, BACK, BUSY, CUT_OFF, HUNG_UP, Faults, Window
+from tests.soak.faults import BUSY, CUT_OFF, HUNG_UP, Faults, Window
 from tests.soak.fleet import RELAY_INTERVAL_S, Fleet
 from tests.soak.history import GUARDED, Bounds, Read, Verdict, Write, judge, still_old
 from tests.soak.logbook import INTENT_LOST, commits, read_logbook, unknown
@@ -35,11 +35,9 @@ BOUNDS_S = {
     HUNG_UP: RELAYED_S,
     BUSY: RELAYED_S,
     INTENT_LOST: MARGIN_S,
-    AWAY: RELAYED_S,
-    BACK: RELAYED_S,
 }
-"""What the guarantee table allows: while the server is away nothing is old, but what was written then may be when it
-is back, until the journal is relayed. What is not named allows nothing."""
+"""What the guarantee table allows. What is not named allows nothing: what is written while the server is away for all,
+or before its writer has noticed that it is back."""
 
 GRACE_S = 3 * RELAY_INTERVAL_S
 """After which a row that is still old is old for good, in seconds."""

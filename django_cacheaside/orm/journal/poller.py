@@ -73,13 +73,38 @@ class Poller:
 
     def watch(self, relay: JournalRelay) -> None:
         """Look into this journal too. Starts the thread if there is none."""
-        if self._interval_s is None or hasattr(mail, "outbox"):  # a test run: Django's mark of it
-            return
         with self._lock:
             self._relays.setdefault(relay.database, relay)
+            if self._interval_s is None or hasattr(mail, "outbox"):  # a test run: Django's mark of it
+                return
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="cacheaside-relay", daemon=True)
                 self._thread.start()
+
+    def deliver_all(self) -> bool:
+        """Deliver what is in the journals now, whoever wrote it, before this process serves hits again.
+
+        Returns whether all of it is delivered: not yet if another process is at it. A journal that can't be read is
+        left to the relay. Leaves no connection to a database open.
+
+        Raises:
+            StoreUnavailableError: The server did not answer.
+        """
+        left = [relay for relay in list(self._relays.values()) if not self._is_delivered(relay)]
+        return not left
+
+    def _is_delivered(self, relay: JournalRelay) -> bool:
+        try:
+            newest = relay.newest_due()
+            if newest is None:
+                return True
+            deliver(relay, goes_on=lambda: not self._end.is_set())
+            return not relay.is_due_up_to(newest)
+        except DatabaseError as error:
+            logger.warning("The journal of %r can't be read, hits go on all the same: %s", relay.alias, error)
+            return True
+        finally:
+            connections[relay.alias].close()
 
     def close(self) -> None:
         """Look no more. The thread ends by itself."""
@@ -96,7 +121,7 @@ class Poller:
             self._left_out[relay.database] -= 1
             return
         try:
-            is_ours = self._breaker.lets_through() and self._is_elected(relay.database)
+            is_ours = self._breaker.lets_announce() and self._is_elected(relay.database)
             if is_ours and deliver(relay, goes_on=lambda: not self._end.is_set()):
                 relay.clean()
         except StoreUnavailableError as error:

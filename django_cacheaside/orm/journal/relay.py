@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from django_cacheaside.failpoints import reach
@@ -19,6 +20,9 @@ from django_cacheaside.keys import KeySpace, MakeKey
 from django_cacheaside.orm.journal.payload import UnreadableEntryError, unpack, unpack_spaces
 from django_cacheaside.store.store import Store, new_token
 from django_cacheaside.store.writes import Writes
+
+if TYPE_CHECKING:
+    from django_cacheaside.orm.journal.table import JournalEntry
 
 logger = logging.getLogger("django_cacheaside")
 
@@ -63,9 +67,8 @@ class JournalRelay:
 
         entries = JournalEntry.objects.using(self.alias)
         connection = connections[self.alias]
-        now = timezone.now()
         with transaction.atomic(using=self.alias):
-            due = entries.filter(Q(due_at=None) | Q(due_at__lte=now), failure="").order_by("pk")
+            due = self._due().order_by("pk")
             if connection.features.has_select_for_update_skip_locked:
                 due = due.select_for_update(skip_locked=True)
             batch = list(due[:ENTRIES_PER_BATCH])
@@ -84,6 +87,20 @@ class JournalRelay:
                 logger.error("Journal entry %s of %r was set aside: %s.", pk, self.alias, failure)
                 entries.filter(pk=pk).update(failure=failure)
         return Relayed(len(batch), len(aside), min(entry.recorded_at for entry in batch))
+
+    def _due(self) -> QuerySet[JournalEntry]:
+        from django_cacheaside.orm.journal.table import JournalEntry
+
+        is_due = Q(due_at=None) | Q(due_at__lte=timezone.now())
+        return JournalEntry.objects.using(self.alias).filter(is_due, failure="")
+
+    def newest_due(self) -> int | None:
+        """The primary key of the newest entry that is to be delivered. One statement."""
+        return self._due().order_by("-pk").values_list("pk", flat=True).first()
+
+    def is_due_up_to(self, pk: int) -> bool:
+        """Is that entry, or an older one, not delivered yet, or by somebody else right now? One statement."""
+        return self._due().filter(pk__lte=pk).exists()
 
     def _read(self, keys: bytes, spaces: str) -> tuple[Writes, str]:
         """What an entry says was written, and why it can't be read, if so: then all that it may be."""
