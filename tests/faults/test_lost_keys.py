@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from tests.faults import parts
-from tests.faults.judge import NEVER, UNTIL_TOLD
-from tests.faults.scene import PATIENT, READS, Scene, SceneError, until
+from tests.faults.judge import NEVER, UNTIL_TOLD, until_relayed
+from tests.faults.scene import PATIENT, READS, RELAYED_S, Scene, SceneError, until
 
 pytestmark = pytest.mark.faults
 
@@ -68,6 +68,28 @@ class TestIntentsLost:
         scene.until_cached(pk, 1)
         scene.heal()
         assert scene.judge(UNTIL_TOLD, commits=[commit]).excused, "held before its release, it shows what the bound is"
+
+
+class TestIntentsLostAndWriterKilled:
+    """Nobody is left to release: others are served the old row for the TTL, unless each commit is in the journal."""
+
+    def test_always_in_the_journal_means_until_it_is_relayed(self, scene: Scene) -> None:
+        pk = scene.row()
+        scene.reader()
+        scene.reader()
+        writer = scene.part(JOURNAL="always", **PATIENT)
+        scene.begin()
+        writer.begin(parts.write, "Product", pk, 1, hold_at=["before-commit", "after-commit"])
+        writer.wait_held()
+        scene.fault()
+        deleted(scene.server(), scene.entry_key(pk))
+        scene.until_cached(pk, 0)
+        writer.go_on()
+        scene.committed(pk, 1, writer.wait_held(), is_guarded=False)
+        writer.kill()
+        scene.until_cached(pk, 1)
+        scene.heal()
+        scene.judge(until_relayed(RELAYED_S))
 
 
 class TestLeaseLost:
