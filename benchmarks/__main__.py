@@ -11,7 +11,7 @@ from benchmarks.measure import Effort, stay_on_one_processor
 from benchmarks.report import Figure, as_json, surroundings, table
 from benchmarks.servers import configure, servers
 
-SUBJECTS = ("hit", "batch", "keys", "miss", "write", "net")
+SUBJECTS = ("hit", "near", "batch", "keys", "miss", "write", "net", "mixed", "stampede", "memory", "outage", "startup")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
     effort = Effort(rounds=asked.rounds, seed=asked.seed, is_quick=asked.quick)
     figures: list[Figure] = []
-    stay_on_one_processor()
+    if not asked.quick:
+        stay_on_one_processor()
     with ExitStack() as running:
         where = running.enter_context(servers())
         configure(where)

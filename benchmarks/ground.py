@@ -18,7 +18,7 @@ from django.db.backends.signals import connection_created
 from django.db.models import Manager
 from redis import Redis
 
-from benchmarks.models import Bare, Columns, Kept, KeyedBare, KeyedKept
+from benchmarks.models import Bare, Columns, Kept, KeyedBare, KeyedKept, NearKept
 from benchmarks.servers import POSTGRESQL, SQLITE, WITHOUT_US, Where
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.registry import registry
@@ -33,11 +33,13 @@ class Ground:
     """Shared by the subjects; each leaves the rows as many as they were.
 
     Args:
+        where: The servers, for who starts further processes.
         client: redis-py with its defaults, on the same socket as ours: the floor's.
         pks: All primary keys, shuffled.
         skus: Of the same rows, in the same order; no two rows of the keyed models have one.
     """
 
+    where: Where
     client: Redis
     pks: Sequence[int]
     skus: Sequence[str]
@@ -49,8 +51,7 @@ class Ground:
 
     def keys(self, pks: Sequence[int], alias: str = SQLITE, *, model: type[Columns] = Kept) -> list[str]:
         """The keys of the entries of rows."""
-        space = runtime.current().place(registry.for_model(model), connections[alias]).space
-        return [space.entry(str(pk)) for pk in pks]
+        return entry_keys(model, pks, alias)
 
     def epoch(self, alias: str = SQLITE) -> str:
         """The key of the model's epoch."""
@@ -65,20 +66,27 @@ class Ground:
 
 def prepare(where: Where, *, seed: int) -> Ground:
     """Make the tables and their rows; 0.6 s."""
-    connection_created.connect(_take_us_off)  # after ours: receivers are called in the order in which they came
+    keep_us_off()
     rng = random.Random(seed)
     values = [_values(rng) for _ in range(ROWS)]
     for alias in (SQLITE, POSTGRESQL):
         call_command("migrate", "cacheaside", database=alias, verbosity=0)  # the journal, which is looked at
         for model, its_alias in ((Kept, alias), (Bare, WITHOUT_US[alias])):
             _fill(model, its_alias, values)
+    _fill(NearKept, SQLITE, values)
     keyed = [{**row, "sku": f"{row['sku']}-{pk}", "stock": pk % (ROWS // LISTED)} for pk, row in enumerate(values, 1)]
     for model, its_alias in ((KeyedKept, SQLITE), (KeyedBare, WITHOUT_US[SQLITE])):
         _fill(model, its_alias, keyed)
     gc.collect()
     gc.freeze()  # a collection during a round shall not walk through all of Django
     pks = rng.sample(range(1, ROWS + 1), ROWS)
-    return Ground(Redis.from_url(where.valkey_url), pks, [keyed[pk - 1]["sku"] for pk in pks])
+    return Ground(where, Redis.from_url(where.valkey_url), pks, [keyed[pk - 1]["sku"] for pk in pks])
+
+
+def entry_keys(model: type[Columns], pks: Sequence[int], alias: str) -> list[str]:
+    """The keys of the entries of a model's rows."""
+    space = runtime.current().place(registry.for_model(model), connections[alias]).space
+    return [space.entry(str(pk)) for pk in pks]
 
 
 def _fill(model: type[Columns], alias: str, values: Sequence[dict[str, Any]]) -> None:
@@ -110,6 +118,11 @@ def _values(rng: random.Random) -> dict[str, Any]:
         "released_on": rng.choice((None, at.date())),
         "code": uuid.UUID(int=rng.getrandbits(128), version=4),
     }
+
+
+def keep_us_off() -> None:
+    """From now on, on connections to the databases that shall be Django's alone, of this process."""
+    connection_created.connect(_take_us_off)  # after ours: receivers are called in the order in which they came
 
 
 def _take_us_off(connection: BaseDatabaseWrapper, **_: Any) -> None:

@@ -45,6 +45,7 @@ class Contender:
         times: How often a round does it: for about 20 ms, that is longer than a scheduler's slice.
         prepare: Called before each round, outside the timed part.
         around: Entered before the timed part, left after it.
+        operations: How many of what is timed one run is: the time is that of one of them.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Contender:
     times: int
     prepare: Callable[[], object] = lambda: None
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
+    operations: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def _one_round(contender: Contender, effort: Effort) -> Took:
         for _ in range(times):
             run()
         cpu_ns, took_ns = thread_time_ns() - cpu_start_ns, perf_counter_ns() - start_ns
-    return Took(took_ns / times / 1000, cpu_ns / times / 1000)
+    done = times * contender.operations
+    return Took(took_ns / done / 1000, cpu_ns / done / 1000)
 
 
 def spread(values: Sequence[float]) -> Spread:

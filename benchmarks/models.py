@@ -33,6 +33,13 @@ class Kept(CacheAsideMixin, Columns):
     """The cached one. As long a name as the other's: their statements differ in nothing else."""
 
 
+class NearKept(CacheAsideMixin, Columns):
+    """The cached one, near."""
+
+    class CacheAside:
+        near = True
+
+
 class Bare(Columns):
     """The one without us."""
 

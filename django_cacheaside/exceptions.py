@@ -2,12 +2,14 @@
 
     CacheAsideError
     ├── StoreUnavailableError     the server gave no usable answer: reads go to the database, invalidations are kept
+    ├── TrackingRefusedError      the server does not tell which keys are modified: no near cache
     ├── UndecodableEntryError     bytes under our key that are not ours, or not of this schema: a counted miss
     │   ├── UnknownColumnsError   of a schema that its record may explain
     │   ├── FewerColumnsError     of a release that has fewer columns: a miss, filled over
     │   └── OtherColumnsError     of a release of which each has columns that the other lacks: a bypass
     ├── UncacheableRowError       a row that does not survive the way into bytes and back: served, never filled
     ├── CacheAsideOverloaded      the server is away, and FALLBACK_LIMIT reads are at the database: 503, try again later
+    ├── NearInstanceError         a full ``save()`` of an instance that may be older than the row
     └── UndeclaredLookupError     ``cached`` was asked for what is no declared key, and UNDECLARED is "raise"
 
 Mistakes in settings and declarations raise Django's own ``ImproperlyConfigured``.
@@ -22,6 +24,10 @@ class CacheAsideError(Exception):
 
 class StoreUnavailableError(CacheAsideError):
     """The cache server did not answer in time, or refused: read the database and do not fill."""
+
+
+class TrackingRefusedError(CacheAsideError):
+    """The server has no RESP3 or refuses CLIENT TRACKING: there is no near cache, reads ask the server."""
 
 
 class UndecodableEntryError(CacheAsideError):
@@ -54,6 +60,14 @@ class UncacheableRowError(CacheAsideError):
 
 class CacheAsideOverloaded(CacheAsideError):  # noqa: N818  a state of the server, as 503 is
     """The cache server is away and ``FALLBACK_LIMIT`` reads are at the database already: try again later."""
+
+
+class NearInstanceError(CacheAsideError):
+    """A full ``save()`` of an instance that was served for a model with a near cache.
+
+    It would write all its columns, some of which another process may have changed since: save ``update_fields``, or
+    read the row from the database first.
+    """
 
 
 class UndeclaredLookupError(CacheAsideError):

@@ -51,6 +51,11 @@ class KeySpace:
             return self._entry + ident
         return self._make_key(f"{self.tag}e:{ident}")
 
+    @property
+    def entry_prefix(self) -> str | None:
+        """What the key of an entry has before the row's ``ident``; None if that depends on the row."""
+        return self._entry
+
     def entries(self, idents: Iterable[str]) -> list[str]:
         """The keys of the entries of rows: in a third of the time."""
         prefix = self._entry

@@ -40,7 +40,7 @@ def figures(ground: Ground, effort: Effort) -> list[Figure]:
     return [
         timed("batch", timings, FLOOR),
         timed("batch", timings, MGET, floor=FLOOR),
-        timed("batch", timings, HITS, floor=FLOOR, target=Target(12, of="ratio")),
+        timed("batch", timings, HITS, floor=FLOOR, target=Target(10, of="ratio")),
         timed("batch", timings, SQLITE_BULK, floor=FLOOR),
         timed("batch", timings, POSTGRESQL_BULK, floor=FLOOR),
         counted("batch", HITS, round_trips(lambda: cached.in_bulk(pks)), expected=1),

@@ -35,7 +35,7 @@ def figures(ground: Ground, effort: Effort) -> list[Figure]:
     )
     return [
         timed("hit", timings, FLOOR),
-        timed("hit", timings, HIT, floor=FLOOR, target=Target(1.5, of="ratio")),
+        timed("hit", timings, HIT, floor=FLOOR, target=Target(1.3, of="ratio")),
         timed("hit", timings, SQLITE_GET, floor=FLOOR),
         timed("hit", timings, POSTGRESQL_GET, floor=FLOOR),
         counted("hit", "Model.cached.get(pk=…), warm", round_trips(lambda: cached.get(pk=pks[0])), expected=1),

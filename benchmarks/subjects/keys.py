@@ -50,7 +50,7 @@ def figures(ground: Ground, effort: Effort) -> list[Figure]:
     )
     return [
         timed("keys", timings, FLOOR),
-        timed("keys", timings, BY_PK, floor=FLOOR, target=Target(1.5, of="ratio")),
+        timed("keys", timings, BY_PK, floor=FLOOR, target=Target(1.3, of="ratio")),
         timed("keys", timings, UNIQUE, floor=FLOOR, target=Target(2.3, of="ratio")),
         timed("keys", timings, BULK, floor=FLOOR),
         timed("keys", timings, LISTING, floor=FLOOR),

@@ -14,11 +14,18 @@ from benchmarks.counting import demand_same_statements, round_trips
 from benchmarks.ground import BATCH, Ground, bare
 from benchmarks.measure import Contender, Effort, in_turn
 from benchmarks.models import Bare, Columns, Kept
-from benchmarks.report import Figure, counted, timed
+from benchmarks.report import Figure, Target, counted, timed
 from benchmarks.servers import POSTGRESQL, SQLITE, WITHOUT_US
 
 NAMES = {SQLITE: "SQLite", POSTGRESQL: "PostgreSQL"}
-TIMES = {"save() in autocommit": 40, "save() in atomic": 40, "ten save() in atomic": 8, f"update() of {BATCH} rows": 10}
+SAVE, UPDATE = "save() in autocommit", f"update() of {BATCH} rows"
+TIMES = {SAVE: 40, "save() in atomic": 40, "ten save() in atomic": 8, UPDATE: 10}
+TARGETS = {
+    (SAVE, SQLITE): Target(2.0, of="ratio"),
+    (SAVE, POSTGRESQL): Target(1.3, of="ratio"),
+    (UPDATE, SQLITE): Target(1.6, of="ratio"),
+    (UPDATE, POSTGRESQL): Target(1.6, of="ratio"),
+}
 ROUND_TRIPS = 2
 """Intents before COMMIT, release after it: per transaction, however much it has written."""
 
@@ -45,7 +52,7 @@ def _on(ground: Ground, effort: Effort, alias: str) -> list[Figure]:
     for write in TIMES:
         ours, alone = _named(write, alias, "with us"), _named(write, alias, "without us")
         found.append(timed("write", timings, alone))
-        found.append(timed("write", timings, ours, floor=alone))
+        found.append(timed("write", timings, ours, floor=alone, target=TARGETS.get((write, alias))))
         found.append(counted("write", ours, trips[write], expected=ROUND_TRIPS))
     return found
 

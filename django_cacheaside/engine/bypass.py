@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from django_cacheaside.engine.access import Access
 from django_cacheaside.engine.flight import QueuedFlights
@@ -79,7 +80,7 @@ class Bypass:
             except UncacheableRowError:
                 return None
 
-        body = self._queued.load(source.space.entry(ident), load, is_shared=source.is_shared)
+        body = self._queued.load(source.space.entry(ident), load, is_shared=partial(source.is_shared, rows=1))
         if mine:
             return mine[0]
         if body is None:

@@ -7,6 +7,7 @@ raises an Exception: a write is never lost because the cache is away.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from django_cacheaside.clock import Clock
 from django_cacheaside.engine.agreement import Agreements
@@ -30,6 +31,7 @@ class Invalidator:
         breaker: Says whether the server is to be told at all. Its probe pays ``debts``.
         debts: What the server could not be told yet.
         intent_ms: How long an intent stands if its writer never comes back. Longer than any COMMIT takes.
+        drop_near: Drops what this process keeps near of what it writes.
     """
 
     def __init__(
@@ -41,20 +43,23 @@ class Invalidator:
         clock: Clock,
         *,
         intent_ms: int,
+        drop_near: Callable[[Writes], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._agreements = agreements
         self._debts = debts
         self._clock = clock
         self._intent_ms = intent_ms
+        self._drop_near = drop_near
         self.breaker = breaker
         self.tally = Tally()
+        self.written: dict[tuple[str, Event], int] = {}
+        """How many rows and whole models were invalidated, by the label of their keys."""
 
     def before(self, writes: Writes) -> Ticket:
         """Just before COMMIT is sent: place the intents. One round trip."""
         ticket = Ticket(writes, new_token())
-        self.tally.add(Event.INVALIDATED_ROW, sum(len(idents) for _, idents in writes.row_groups()))
-        self.tally.add(Event.INVALIDATED_MODEL, len(writes.models))
+        self._count(writes)
         try:
             reach("before-intent")
             if self._can_announce(ticket):
@@ -68,9 +73,17 @@ class Invalidator:
         except BaseException:
             self._debts.withdraw(ticket)
             raise
+        self._drop_near(writes)  # by now no reply can bring the old rows back: intents stand, or nothing is asked
         if not ticket.is_placed:
             self._say_unannounced(ticket)
         return ticket
+
+    def _count(self, writes: Writes) -> None:
+        counts = [(space, Event.INVALIDATED_ROW, len(idents)) for space, idents in writes.row_groups()]
+        counts += [(space, Event.INVALIDATED_MODEL, 1) for space in writes.models]
+        for space, event, count in counts:
+            self.tally.add(event, count)
+            self.written[space.label, event] = self.written.get((space.label, event), 0) + count
 
     def _can_announce(self, ticket: Ticket) -> bool:
         """May its intents be placed now? Otherwise it is left to whoever reaches the server first."""
@@ -131,6 +144,7 @@ class Invalidator:
                 self._debts.owe(ticket.writes)
                 self._debts.end(ticket)
                 self.breaker.open(failure)
+            self._drop_near(ticket.writes)  # if an intent was lost, others may have filled what was replaced
 
     def unknown(self, ticket: Ticket) -> None:
         """The connection was lost at COMMIT: it may happen yet.
@@ -146,12 +160,15 @@ class Invalidator:
         """
         if not self.breaker.lets_announce():
             self._debts.owe(writes)
+            self._drop_near(writes)
             return
         try:
             self._store.release(writes, new_token())
         except StoreUnavailableError as error:
             self._debts.owe(writes)
             self.breaker.open(error)
+        finally:
+            self._drop_near(writes)
 
     def owes(self) -> list[KeySpace]:
         """The models whose epochs this process has still to move."""

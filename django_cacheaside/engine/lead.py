@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter_ns
 from typing import Generic
 
 from django_cacheaside.clock import Clock
@@ -18,6 +19,7 @@ from django_cacheaside.failpoints import reach
 from django_cacheaside.store.acts import Acquired, Claim, Filling, Own, Value, Wait
 from django_cacheaside.store.envelope import HEADER_SIZE
 from django_cacheaside.store.store import Store, new_token
+from django_cacheaside.store.writes import Writes
 
 SHORTEST_POLL_S, LONGEST_POLL_S = 0.002, 0.025
 
@@ -81,16 +83,17 @@ class Lead(Generic[K, R]):
             self._breaker.open(error)
             self.rows.update(self._fall_back([*past, *(one.pk for one, _ in claimed)]))
             return []
-        for (one, _), outcome in zip(claimed, acquired, strict=True):
+        for (one, steal), outcome in zip(claimed, acquired, strict=True):
             if isinstance(outcome, Own):
                 own.append((one, outcome.nonce))
+                tally.add(Event.TAKE_OVER, steal is not None)
             elif isinstance(outcome, Wait) and not is_last:
                 waiting.append((one, outcome.lease))
             elif not isinstance(outcome, Value) or not self._take(one, outcome.entry):
-                tally.add(Event.BYPASS)
+                tally.add(Event.COMMIT_MET)
                 past.append(one.pk)
         if own:
-            self._load_and_fill(own, past)
+            self._load_and_fill(own, past, leave=self._abandon)
         elif past:
             self._load_past(past)
         return waiting
@@ -113,7 +116,7 @@ class Lead(Generic[K, R]):
             elif isinstance(outcome, Value):
                 self._take(one, outcome.entry)
         if own:
-            self._load_and_fill(own, [])
+            self._load_and_fill(own, [], leave=self._drop)
         return self.rows
 
     def _acquire(self, claimed: Sequence[tuple[Sought[K], bytes | None]]) -> list[Acquired]:
@@ -138,31 +141,51 @@ class Lead(Generic[K, R]):
         return True
 
     def _wait(self, waiting: list[tuple[Sought[K], bytes]]) -> None:
-        """Poll until the other readers have filled; then take over the leases that did not change."""
-        policy, tally, clock = self._source.policy, self._source.tally, self._clock
-        tally.add(Event.WAIT, len(waiting))
-        deadline_s = clock.monotonic_s() + policy.wait_ms / 1000
+        """Poll until the other readers have filled; then take over the leases that are still the same.
+
+        Of many who wait for a dead one, one takes over: the others wait for that one in their turn, and only then go
+        past.
+        """
+        self._source.tally.add(Event.WAIT, len(waiting))
+        for is_last in (False, True):
+            held = {one.ident: lease for one, lease in waiting}
+            waiting = self._poll(waiting)
+            if not waiting:
+                return
+            waiting = self._attempt([(one, held[one.ident]) for one, _ in waiting], is_last=is_last)
+
+    def _poll(self, waiting: list[tuple[Sought[K], bytes]]) -> list[tuple[Sought[K], bytes]]:
+        """Ask again and again, for ``wait_ms`` at most. Returns those that another one holds, with its lease."""
+        clock = self._clock
+        deadline_s = clock.monotonic_s() + self._source.policy.wait_ms / 1000
         pause_s = SHORTEST_POLL_S
         while waiting and (left_s := deadline_s - clock.monotonic_s()) > 0:
             clock.sleep_s(min(left_s, pause_s * (0.5 + random.random())))  # noqa: S311  spreads the polls
             pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
             waiting = self._attempt([(one, None) for one, _ in waiting])
-        if waiting:
-            tally.add(Event.TAKE_OVER, len(waiting))
-            self._attempt(waiting, is_last=True)
+        return waiting
 
     def _load_past(self, pks: Sequence[K]) -> None:
         found = self._source.load(pks)
         self.rows.update((pk, found.get(pk, MISSING)) for pk in pks)
 
-    def _load_and_fill(self, own: Sequence[tuple[Sought[K], bytes]], past: Sequence[K]) -> None:
+    def _load_and_fill(
+        self,
+        own: Sequence[tuple[Sought[K], bytes]],
+        past: Sequence[K],
+        *,
+        leave: Callable[[Sequence[Sought[K]]], None],
+    ) -> None:
+        """One SELECT, one fill; and ``leave`` what can't be filled."""
         source = self._source
         reach("before-load")
+        began_ns = perf_counter_ns()
         try:
             self._load_past([*(one.pk for one, _ in own), *past])
         except BaseException:
             self._abandon([one for one, _ in own])
             raise
+        source.tally.load_times.add(perf_counter_ns() - began_ns)
         source.tally.add(Event.LOAD, len(own))
         fillings: list[Filling] = []
         filled: list[Sought[K]] = []
@@ -183,7 +206,7 @@ class Lead(Generic[K, R]):
         if fillings:
             self._fill(filled, fillings)
         if unfilled:
-            self._abandon(unfilled)
+            leave(unfilled)
 
     def _body(self, one: Sought[K]) -> bytes | None:
         """What to store of a row, or None to store nothing."""
@@ -214,6 +237,15 @@ class Lead(Generic[K, R]):
                 self._publish(one, filling.body)
         source.tally.add(Event.FILL, sum(accepted))
         source.tally.add(Event.REFUSED_FILL, len(accepted) - sum(accepted))
+
+    def _drop(self, unfilled: Sequence[Sought[K]]) -> None:
+        """What is served of them is known to be old, and nothing newer can be stored."""
+        writes = Writes()
+        writes.add_rows(self._source.space, [one.ident for one in unfilled])
+        try:
+            self._store.release(writes, self._token)
+        except StoreUnavailableError as error:
+            self._breaker.open(error)
 
     def _abandon(self, unfilled: Sequence[Sought[K]]) -> None:
         try:

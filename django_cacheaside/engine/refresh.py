@@ -56,7 +56,7 @@ class Refresher:
             Those that are newer now; none if they are loaded in the background, or by somebody else.
 
         Raises:
-            Exception: What the load raised, if it was made here and concerns the reader's own transaction.
+            Exception: What the load raised, if it was made in the reader's own transaction, which may be broken now.
         """
         source.tally.add(Event.STALE_HIT, len(stale))
         if access is Access.LOOK:
@@ -68,9 +68,11 @@ class Refresher:
             if not self._later(lambda: self._load(source, ours)):
                 self._give_back(source, ours, rest_s=0.0)
             return {}
-        return self._load(source, ours)
+        return self._load(source, ours, is_in_transaction=access is Access.IN_TRANSACTION)
 
-    def _load(self, source: Source[K, R], ours: Sequence[Sought[K]]) -> Mapping[K, R | Missing]:
+    def _load(
+        self, source: Source[K, R], ours: Sequence[Sought[K]], *, is_in_transaction: bool = False
+    ) -> Mapping[K, R | Missing]:
         rest_s = REST_S
         try:
             rows = Lead(
@@ -78,13 +80,17 @@ class Refresher:
             ).refresh(ours)
             rest_s = 0.0
         except Exception as error:
-            if not (source.loads_in_background or source.is_shared(error)):
+            if is_in_transaction:
                 raise
             source.tally.add(Event.FAILED_REFRESH, len(ours))
             logger.warning("%d rows of %s are served stale: %s", len(ours), source.space.label, error)
             return {}
         else:
             source.tally.add(Event.REFRESH, len(rows))
+            # another process loads the others: who asks for it at each read of a hot row would gain nothing
+            waits_s = source.policy.wait_ms / 1000
+            self._give_back(source, [one for one in ours if one.pk not in rows], rest_s=waits_s)
+            ours = [one for one in ours if one.pk in rows]
             return rows
         finally:
             self._give_back(source, ours, rest_s=rest_s)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar, final
 
+from django_cacheaside.engine.near.space import NearSpace
 from django_cacheaside.engine.policy import Policy
 from django_cacheaside.engine.schema import Schemas
 from django_cacheaside.engine.tally import Event, Tally
@@ -42,6 +43,9 @@ class Source(Protocol[K, R]):
     schemas: Schemas[R] | None = None
     """What is told of the columns of its entries; None where entries have none."""
 
+    near: NearSpace | None = None
+    """Where its entries are kept in this process; None where the server is always asked."""
+
     loads_in_background: bool = False
     """Can any thread load its rows? Not if that takes the reader's own connection or tenant."""
 
@@ -49,8 +53,11 @@ class Source(Protocol[K, R]):
         """Read rows from the primary database, now. Missing ones are absent. One SELECT per 1,000 rows or fewer."""
         ...
 
-    def is_shared(self, error: Exception, /) -> bool:
-        """Has a load failed for everybody, not just for who made it? Then readers who wait for it get the error."""
+    def is_shared(self, error: Exception, /, *, rows: int) -> bool:
+        """Has a load of so many rows failed for everybody? Then readers who wait for one of them get the error.
+
+        Not if the fault is the loader's own, or may be that of another row.
+        """
         ...
 
     def encode(self, pk: K, row: R, /) -> bytes:

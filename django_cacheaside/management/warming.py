@@ -32,8 +32,8 @@ class CountedSource(Source[Any, Row]):
     def load(self, pks: Sequence[Any], /) -> dict[Any, Row]:
         return self._rows.load(pks)
 
-    def is_shared(self, error: Exception, /) -> bool:
-        return self._rows.is_shared(error)
+    def is_shared(self, error: Exception, /, *, rows: int) -> bool:
+        return self._rows.is_shared(error, rows=rows)
 
     def encode(self, pk: Any, row: Row, /) -> bytes:
         payload = self._rows.encode(pk, row)

@@ -44,17 +44,24 @@ class Background:
         self._is_closed = False
 
     def later(self, task: Callable[[], object]) -> bool:
-        """Do ``task`` soon, on another thread. False if too much waits already: it is not done."""
+        """Do ``task`` soon, on another thread. False if too much waits already, or there is none: it is not done."""
         with self._lock:  # a thread that ends looks at the queue a last time under it
-            if self._is_closed:
+            if self._is_closed or not self._has_thread():
                 return False
             try:
                 self._waiting.put_nowait(task)
             except queue.Full:
                 return False
-            if self._threads < self._most_threads:
-                self._threads += 1
+        return True
+
+    def _has_thread(self) -> bool:
+        """Start one more, up to the most. Is there any?"""
+        if self._threads < self._most_threads:
+            try:
                 threading.Thread(target=self._work, name="cacheaside-refresh", daemon=True).start()
+            except RuntimeError:  # the process may have no more of them, or is about to end
+                return self._threads > 0
+            self._threads += 1
         return True
 
     def close(self) -> None:
@@ -81,8 +88,8 @@ class Background:
 
 
 def _do(task: Callable[[], object]) -> None:
-    try:
-        close_old_connections()
-        task()
-    except Exception:  # a thread of ours must not die of one task
-        logger.exception("Something that was to be done in the background failed.")
+    for step in (close_old_connections, task):
+        try:
+            step()
+        except Exception:  # noqa: PERF203  a thread of ours must not die of one task, nor lose one
+            logger.exception("Something that was to be done in the background failed.")

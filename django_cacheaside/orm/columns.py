@@ -50,6 +50,10 @@ class ColumnKey(ABC):
     def ident(self, value: Any) -> str:
         """The value's part of keys."""
 
+    def value_of_ident(self, ident: str) -> Any | None:  # noqa: ARG002  of kinds that can tell
+        """The value of a part of keys; None if that can't be told."""
+        return None
+
     @abstractmethod
     def ident_of_parameter(self, parameter: object) -> str | None:
         """The part of keys for a statement's parameter; None if it may mean another value."""
@@ -73,6 +77,9 @@ class IntegerKey(ColumnKey):
 
     def ident(self, value: int) -> str:
         return str(value)
+
+    def value_of_ident(self, ident: str) -> int | None:
+        return self.value(ident)
 
     def ident_of_parameter(self, parameter: object) -> str | None:
         # the driver's own integer types (psycopg's Int8) are subclasses
@@ -102,6 +109,9 @@ class TextKey(ColumnKey):
     def ident(self, value: str) -> str:
         return text_ident(value)
 
+    def value_of_ident(self, ident: str) -> str | None:
+        return None if ident.startswith("#") else ident  # a hash of a longer one
+
     def ident_of_parameter(self, parameter: object) -> str | None:
         return text_ident(str.__str__(parameter)) if isinstance(parameter, str) else None
 
@@ -119,6 +129,9 @@ class UuidKey(ColumnKey):
 
     def ident(self, value: UUID) -> str:
         return value.hex
+
+    def value_of_ident(self, ident: str) -> UUID | None:
+        return self.value(ident)
 
     def ident_of_parameter(self, parameter: object) -> str | None:
         value = self.value(parameter)

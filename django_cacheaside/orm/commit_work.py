@@ -109,6 +109,7 @@ def around_commit(connection: BaseDatabaseWrapper, commit: Callable[[], T], *, r
     for older in settled[:-1]:
         invalidator.failed(older)
     invalidator.committed(ticket)
+    runtime.current().written.load_again(ticket.writes)
     return result
 
 
@@ -158,6 +159,7 @@ def around_statement(
         invalidator.unknown(ticket)
         raise
     invalidator.committed(ticket)
+    current.written.load_again(writes)
     return result
 
 

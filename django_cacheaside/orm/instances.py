@@ -23,15 +23,23 @@ Build = Callable[[str, Iterable[Sequence[Any]]], list[Model]]
 _PASSIVE = (DeferredAttribute, ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
 
 
-def instance_builder(model: type[Model], attnames: Sequence[str]) -> Build:
-    """How instances of ``model`` are made of values of ``attnames``."""
+def instance_builder(model: type[Model], attnames: Sequence[str], *, mark: str | None = None) -> Build:
+    """How instances of ``model`` are made of values of ``attnames``.
+
+    Args:
+        mark: An attribute that is True on their ``_state``.
+    """
 
     def by_from_db(alias: str, rows: Iterable[Sequence[Any]]) -> list[Model]:
-        return [model.from_db(alias, attnames, values) for values in rows]
+        made = [model.from_db(alias, attnames, values) for values in rows]
+        if mark is not None:
+            for instance in made:
+                setattr(instance._state, mark, True)
+        return made
 
     if not _is_built_plainly(model, attnames):
         return by_from_db
-    by_dict = _compiled(model, attnames)
+    by_dict = _compiled(model, attnames, mark)
 
     def by_dict_unless_listened_to(alias: str, rows: Iterable[Sequence[Any]]) -> list[Model]:
         if post_init.has_listeners(model) or pre_init.has_listeners(model):
@@ -41,10 +49,11 @@ def instance_builder(model: type[Model], attnames: Sequence[str]) -> Build:
     return by_dict_unless_listened_to
 
 
-def _compiled(model: type[Model], attnames: Sequence[str]) -> Build:
+def _compiled(model: type[Model], attnames: Sequence[str], mark: str | None) -> Build:
     """The loop with the columns written out, as ``dataclasses`` writes an ``__init__``: a third less time than zip."""
     columns = [f"column_{at}" for at in range(len(attnames))]
     items = ", ".join(f"{attname!r}: {column}" for attname, column in zip(attnames, columns, strict=True))
+    marked = "" if mark is None else f"state.{mark} = True"
     text = f"""
 def by_dict(alias, rows):
     made = []
@@ -53,6 +62,7 @@ def by_dict(alias, rows):
         state = new(ModelState)
         state.adding = False
         state.db = alias
+        {marked}
         instance.__dict__ = {{"_state": state, {items}}}
         made.append(instance)
     return made

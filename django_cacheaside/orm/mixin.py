@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db import models
 
-from django_cacheaside.orm.managers import CacheAsideManager, CachedManager
+from django_cacheaside.orm.managers import CacheAsideManager, CachedManager, documented_by
+from django_cacheaside.orm.near import forget_age
 
 
 class CacheAsideMixin(models.Model):
@@ -20,3 +21,9 @@ class CacheAsideMixin(models.Model):
 
     class Meta:
         abstract = True
+
+    @documented_by(models.Model.refresh_from_db)
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        if (args[1] if len(args) > 1 else kwargs.get("fields")) is None:
+            forget_age(self)

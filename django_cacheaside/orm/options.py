@@ -10,10 +10,23 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
 from django_cacheaside.conf import DURATIONS, Duration, Settings, duration_problem, nearest, seconds
+from django_cacheaside.engine.near.policy import NearPolicy
 from django_cacheaside.engine.policy import Policy
 from django_cacheaside.orm.index.declarations import KeyDeclaration
+from django_cacheaside.orm.near import near_policy
 
-OPTIONS = ("ttl", "jitter", "negative_ttl", "stale", "on_write", "keys", "exclude", "precise_updates", "shared")
+OPTIONS = (
+    "ttl",
+    "jitter",
+    "negative_ttl",
+    "stale",
+    "on_write",
+    "keys",
+    "exclude",
+    "near",
+    "precise_updates",
+    "shared",
+)
 
 ON_WRITE = ("invalidate", "refresh")
 
@@ -30,6 +43,7 @@ class ModelOptions:
         exclude: The attnames of the columns that are not stored in Redis; deferred on served instances.
         stale: How long a value is served beyond its time to live, while it is loaded again.
         refreshes_on_write: Is a row that was written loaded again at once, rather than by its next reader?
+        near: How much of it each process keeps itself, and how old that may be.
         shared: Is its table the same one in every namespace?
         precise_updates: Is a write by a condition asked which rows it hit, rather than that the whole model is dropped?
     """
@@ -41,6 +55,7 @@ class ModelOptions:
     refreshes_on_write: bool = False
     keys: tuple[KeyDeclaration, ...] = ()
     exclude: frozenset[str] = frozenset()
+    near: NearPolicy | None = None
     precise_updates: bool = False
     shared: bool = False
 
@@ -103,7 +118,8 @@ def checked_options(model: type[Model], declared: Mapping[str, Any], *, where: s
     if on_write not in ON_WRITE:
         raise ImproperlyConfigured(f"{where}: on_write is {on_write!r}; it must be 'invalidate' or 'refresh'.")
     chosen["refreshes_on_write"] = on_write == "refresh"
-    return ModelOptions(**chosen, keys=keys, exclude=exclude, **flags)
+    near = near_policy(declared.get("near", False), where)
+    return ModelOptions(**chosen, keys=keys, exclude=exclude, near=near, **flags)
 
 
 def declared_options(options: type | None) -> Mapping[str, Any]:

@@ -113,7 +113,7 @@ def _fill_by_django(rows: list[Model], name: str, *, is_last: bool) -> None:
 def _fill_by_cache(target: type[Model], alias: str, relations: list[tuple[Relation, list[Model]]]) -> None:
     referring = [(relation, row, getattr(row, relation.attname)) for relation, rows in relations for row in rows]
     pks = [pk for _, _, pk in referring if pk is not None]
-    reading = begin_reading(target, alias) if pks else None
+    reading = begin_reading(target, alias, is_last=True) if pks else None
     found = reading.many(pks) if reading else None
     if found is None and pks:
         for relation, rows in relations:

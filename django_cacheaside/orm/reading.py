@@ -33,7 +33,7 @@ M = TypeVar("M", bound=Model)
 class Reading(Generic[M]):
     """One read of a model, begun now: where from, and what it may do with the cache."""
 
-    __slots__ = ("_access", "_model", "_runtime", "_source", "_written", "place")
+    __slots__ = ("_access", "_is_last", "_model", "_runtime", "_source", "_written", "place")
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class Reading(Generic[M]):
         source: RowSource,
         access: Access,
         written: Writes,
+        *,
+        is_last: bool,
     ) -> None:
         self.place = place
         self._model = model
@@ -50,12 +52,16 @@ class Reading(Generic[M]):
         self._source = source
         self._access = access
         self._written = written
+        self._is_last = is_last
 
     def one(self, spelt: object) -> M | Missing | None:
         """One instance, ``MISSING`` if there is no such row, None if Django must answer. A hit is one round trip."""
         source = self._source
         pk = source.key.value(spelt)
-        if pk is None or (self._written and self._written.covers(source.space, source.ident(pk))):
+        if pk is None:
+            return None
+        if self._written and self._written.covers(source.space, source.ident(pk)):
+            self._count_written(1)
             return None
         row = self._runtime.fetcher.fetch_one(source, pk, self._access)
         return row if isinstance(row, Missing) else self.build((row,))[0]
@@ -73,7 +79,10 @@ class Reading(Generic[M]):
         source, written = self._source, self._written
         value_of = source.key.value
         pks = dict.fromkeys(map(value_of, spelt))
-        if None in pks or (written and any(written.covers(source.space, source.ident(pk)) for pk in pks)):
+        if None in pks:
+            return None
+        if written and any(written.covers(source.space, source.ident(pk)) for pk in pks):
+            self._count_written(len(pks))
             return None
         rows = self._runtime.fetcher.fetch(source, list(pks), self._access)
         return {pk: row for pk, row in rows.items() if not isinstance(row, Missing)}
@@ -104,9 +113,16 @@ class Reading(Generic[M]):
     def _source_of(self, index: Index) -> IndexSource | None:
         """The entries of a declared key; None if they are not served to this read."""
         source, written = index.source, self._written
-        if source is None or (written and not written.spaces().isdisjoint((index.space, self._source.space))):
+        if source is None:
+            return None
+        if written and not written.spaces().isdisjoint((index.space, self._source.space)):
+            self._count_written(1)
             return None
         return self._watched(source)
+
+    def _count_written(self, times: int) -> None:
+        if self._is_last:
+            self._source.tally.add(Event.WRITTEN, times)
 
     def watched_by(self, watcher: Tally) -> None:
         """Count what this read does into ``watcher`` too."""
@@ -125,7 +141,7 @@ class Reading(Generic[M]):
         source = self._source
         build = source.builders.get(self._model)
         if build is None:
-            build = source.builders[self._model] = instance_builder(self._model, source.attnames)
+            build = source.builders[self._model] = instance_builder(self._model, source.attnames, mark=source.mark)
         return build(source.alias, rows)
 
 
@@ -136,6 +152,9 @@ class _Watched(Tally):
 
     def __init__(self, tally: Tally, watcher: Tally) -> None:
         self.counts = tally.counts
+        self.drops = tally.drops
+        self.round_trips = tally.round_trips
+        self.load_times = tally.load_times
         self._watcher = watcher
 
     def add(self, event: Event, times: int = 1) -> None:
@@ -161,26 +180,39 @@ def refuse_event_loop() -> None:
     """As Django does for the database: a hit would block the event loop as well."""
 
 
-def begin_reading(model: type[M], alias: str | None) -> Reading[M] | None:
+def begin_reading(model: type[M], alias: str | None, *, is_last: bool = False) -> Reading[M] | None:
     """Begin a read on this thread's connection, or None if the database must be read by Django itself.
 
     Args:
         alias: What ``using()`` named; None for the router's choice for writes. A replica's alias is read as it is.
+        is_last: Will nobody else ask for the same on the way to the database? Then what goes past the cache is counted.
     """
     if get_running_loop() is not None:
         refuse_event_loop()
     if alias is None:
         alias = router.db_for_write(model)
     elif not may_serve(alias, model):
+        _count_passed(model, Event.REPLICA, is_last=is_last)
         return None
     current = runtime.current()
     if not current.settings.ENABLED or is_disabled():
+        _count_passed(model, Event.DISABLED, is_last=is_last)
         return None
     connection = connections[alias]
     state = state_of(connection)
     access = access_of(connection, state)
     if access is None:
+        _count_passed(model, Event.IN_SNAPSHOT, is_last=is_last)
         return None
     place = current.place(registry.for_model(model), connection)
     source = place.source
-    return None if source is None else Reading(model, current, place, source, access, state.writes)
+    if source is None:
+        _count_passed(model, Event.UNCACHED_KEY, is_last=is_last)
+        return None
+    return Reading(model, current, place, source, access, state.writes, is_last=is_last)
+
+
+def _count_passed(model: type[Model], reason: Event, *, is_last: bool) -> None:
+    """Count a read that Django answers by itself: one, however many rows it asks for."""
+    if is_last:
+        registry.for_model(model).tally.add(reason)

@@ -15,6 +15,7 @@ from django.db.models.signals import post_delete, post_save
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.connection_state import is_in_transaction, state_of
 from django_cacheaside.orm.index.index import Index
+from django_cacheaside.orm.near import guard_saves
 from django_cacheaside.orm.registry import Registration, registry
 from django_cacheaside.store.writes import Writes
 
@@ -23,6 +24,9 @@ def connect_receivers(model: type[Model]) -> None:
     """Hear of saves and deletes of ``model``. Idempotent."""
     for signal in (post_save, post_delete):
         signal.connect(_add_keys, sender=model, dispatch_uid=f"django_cacheaside.{model._meta.label}")
+    registration = registry.get(model)
+    if registration is not None and registration.options.near is not None:
+        guard_saves(model)
 
 
 def _add_keys(sender: type[Model], *, instance: Model, using: str, **_: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import InterfaceError, connections
+from django.db import DatabaseError, DataError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
@@ -18,6 +18,7 @@ from django_cacheaside.keys import KeySpace
 from django_cacheaside.orm.codec import FINGERPRINT_SIZE, RowCodec, row_codec
 from django_cacheaside.orm.columns import ColumnKey
 from django_cacheaside.orm.instances import Build
+from django_cacheaside.orm.near import MARK
 from django_cacheaside.orm.registry import Registration
 
 Row = Sequence[Any]
@@ -56,6 +57,8 @@ class RowSource(Source[Any, Row]):
         """How instances are made of the rows, by class: the model, or a proxy of it."""
         self._model = model
         self._codec: RowCodec = row_codec(fields, connection, use_tz=use_tz)
+        self.mark = None if registration.options.near is None else MARK
+        """What its instances are marked with, whether they come from near this time or not: so a test finds it out."""
         self.schemas: Schemas[Row] = Schemas(
             self._codec.fingerprint, self._codec.schema.record, self._codec.decoder_for, clock
         )
@@ -75,8 +78,8 @@ class RowSource(Source[Any, Row]):
                 rows[row[self._pk_at]] = row
         return rows
 
-    def is_shared(self, error: Exception, /) -> bool:
-        return fails_for_all(error, self.alias)
+    def is_shared(self, error: Exception, /, *, rows: int) -> bool:
+        return fails_for_all(error, self.alias, rows=rows)
 
     def encode(self, pk: Any, row: Row, /) -> bytes:
         if row[self._pk_at] != pk:
@@ -104,9 +107,15 @@ class RowSource(Source[Any, Row]):
         return row
 
 
-def fails_for_all(error: Exception, alias: str) -> bool:
-    """Would another thread's load have failed as well? Not if the fault is this one's transaction or connection."""
-    return not connections[alias].in_atomic_block and not isinstance(error, InterfaceError)
+def fails_for_all(error: Exception, alias: str, *, rows: int) -> bool:
+    """Would another thread's load of one of these rows have failed as well?
+
+    Not if the fault is this one's transaction or connection; nor, of many rows, if it may be another row's: a value
+    that can't be converted, a key that can't be sent.
+    """
+    if connections[alias].in_atomic_block or isinstance(error, InterfaceError):
+        return False
+    return rows == 1 or (isinstance(error, DatabaseError) and not isinstance(error, DataError))
 
 
 class _Select:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from django.core.signals import setting_changed
 from django.db import connections, router
@@ -17,7 +19,10 @@ from django_cacheaside.engine.breaker import Breaker, Hooks, settle_s
 from django_cacheaside.engine.bypass import Bypass
 from django_cacheaside.engine.debts import Debts
 from django_cacheaside.engine.fetch import Fetcher
+from django_cacheaside.engine.hot import HotKeys
 from django_cacheaside.engine.invalidation import Invalidator
+from django_cacheaside.engine.near.cache import NearCache
+from django_cacheaside.engine.publisher import Publisher
 from django_cacheaside.engine.refresh import Refresher
 from django_cacheaside.keys import KeySpace, label_in
 from django_cacheaside.orm.background import Background, may_have_threads
@@ -31,8 +36,13 @@ from django_cacheaside.orm.journal.relay import JournalRelay
 from django_cacheaside.orm.namespaces import Namespace
 from django_cacheaside.orm.registry import Key, Registration
 from django_cacheaside.orm.rows import RowSource
+from django_cacheaside.orm.statistics import process_fields
+from django_cacheaside.orm.written import WrittenRows
 from django_cacheaside.store.pool import Pool
+from django_cacheaside.store.published import Published
+from django_cacheaside.store.sampling import sample_memory
 from django_cacheaside.store.store import Store
+from django_cacheaside.store.tracking import Tracking
 
 MOST_PLACES = 5000
 """Models in databases and namespaces of which a process keeps what it has made of them; 10 kB each."""
@@ -78,16 +88,26 @@ class Runtime:
         intent_ms = round(1000 * settings.INTENT)
         self.store = Store(pool, probe_key=alias.make_key("{cacheaside}probe"))
         self.agreements = Agreements(self.store, clock, intent_ms=intent_ms)
+        self.near = NearCache(lambda: Tracking(pool.apart()), self.store.generations.sealed)
         debts = Debts(self.store, clock, intent_ms=intent_ms)
         self.breaker = Breaker(
             clock,
             debts.pay,
             settle_s=settle_s(connect_timeout_s=settings.CONNECT_TIMEOUT, timeout_s=settings.TIMEOUT),
             is_in_background=may_have_threads(),
-            hooks=Hooks(self.store.trust, self._deliver, say_opened, say_closed),
+            hooks=Hooks(self.store.trust, self._deliver, self._opened, say_closed),
         )
-        self.invalidator = Invalidator(self.store, self.agreements, self.breaker, debts, clock, intent_ms=intent_ms)
+        self.invalidator = Invalidator(
+            self.store,
+            self.agreements,
+            self.breaker,
+            debts,
+            clock,
+            intent_ms=intent_ms,
+            drop_near=self.near.drop,
+        )
         self.background = Background()
+        self.hot = HotKeys()
         self.fetcher = Fetcher(
             self.store,
             self.invalidator.breaker,
@@ -95,12 +115,19 @@ class Runtime:
             clock,
             bypass=Bypass(limit=settings.FALLBACK_LIMIT, wait_s=settings.FALLBACK_WAIT),
             refresher=Refresher(self.store, self.invalidator.breaker, clock, later=self.background.later),
+            hot=self.hot,
         )
+        self.written = WrittenRows(self.fetcher, self.breaker, self.background.later)
         self.poller = Poller(
             self.store,
             self.invalidator.breaker,
             interval_s=settings.RELAY_INTERVAL,
             lease_key=lambda database: alias.make_key("{cacheaside}relay:" + database),
+        )
+        self.sample_memory = partial(sample_memory, pool)
+        self.published = Published(pool, alias.make_key)
+        self.publisher = Publisher(
+            self.published, self.invalidator.breaker, partial(process_fields, self.invalidator), self.hot
         )
         self._alias = alias
         self._make_key = alias.make_key
@@ -146,6 +173,8 @@ class Runtime:
             self.agreements.join(name, said)
         if not is_private(connection):
             self.poller.watch(self.relay_of(router.db_for_write(registration.model)))
+        if may_have_threads():
+            self.publisher.start()
         label = label_in(namespace, registration.label)
         space = KeySpace(label, name, self._make_key)
         key = primary_key(registration.model, connection)
@@ -162,6 +191,11 @@ class Runtime:
                 clock=self._clock,
                 loads_in_background=self._loads_in_background(connection, registration),
             )
+            if (near := registration.options.near) is not None:
+                life_ms = round(max(policy.ttl_ms, policy.negative_ttl_ms) * (1 + policy.jitter))
+                source.near = self.near.space(space, near, life_ms=life_ms)
+            if source.loads_in_background and registration.options.refreshes_on_write:
+                self.written.watch(source)
         indexes = tuple(
             make_index(
                 declared,
@@ -179,9 +213,13 @@ class Runtime:
         return Place(space, key, source, database, indexes)
 
     def _loads_in_background(self, connection: BaseDatabaseWrapper, registration: Registration) -> bool:
-        """Does another thread's connection lead to the same rows? Not to a database in memory, nor to a tenant's."""
+        """Does another thread's connection lead to the same rows? Not to a database in memory, nor to a tenant's.
+
+        Nor without autocommit, where its first SELECT would begin a transaction that nobody ends.
+        """
         is_tenants = callable(self.settings.NAMESPACE) and not registration.options.shared
-        return not is_private(connection) and not is_tenants and may_have_threads()
+        is_shared = not is_private(connection) and connection.settings_dict["AUTOCOMMIT"]
+        return is_shared and not is_tenants and may_have_threads()
 
     def keys(self, registration: Registration, connection: BaseDatabaseWrapper) -> tuple[Key, ...]:
         """Each kind of key that a model has in a database, as it stands in Redis."""
@@ -191,14 +229,20 @@ class Runtime:
         """Who delivers the journal of a database."""
         return JournalRelay(self.store, alias, identity(connections[alias]), self._make_key)
 
+    def _opened(self, reason: str) -> None:
+        self.near.clear()
+        say_opened(reason)
+
     def _deliver(self) -> bool:
         return self.poller.deliver_all()
 
     def close(self) -> None:
         """Take back what was announced, and hang up."""
+        self.near.close()
         self.breaker.close()
         self.background.close()
         self.poller.close()
+        self.publisher.close()
         self.agreements.withdraw()
         self.store.close()
 
@@ -237,5 +281,11 @@ def _forget_parent() -> None:
     _current = None
 
 
+def _publish_at_exit() -> None:
+    if _current is not None:
+        _current.publisher.publish_at_exit()
+
+
+atexit.register(_publish_at_exit)
 os.register_at_fork(after_in_child=_forget_parent)
 setting_changed.connect(_reset_when_set, dispatch_uid="django_cacheaside.runtime")

@@ -99,7 +99,7 @@ def serve_by(way: Way, queryset: QuerySet[M], *, watcher: Tally | None = None) -
     rows: Any = queryset
     if rows._for_write:
         return None
-    reading = begin_reading(queryset.model, alias_of(rows))
+    reading = begin_reading(queryset.model, alias_of(rows), is_last=True)
     order = None if reading is None else way.order
     if reading is None or order is None:
         return None

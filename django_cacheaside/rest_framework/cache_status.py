@@ -40,6 +40,8 @@ class Reads:
     def parameters(self) -> dict[str, str | bool]:
         """Those of this cache's member of ``Cache-Status``. What is no token is True."""
         counts = self.tally.counts
+        if counts[Event.OVERLOADED]:
+            return {"detail": "overloaded"}
         if self._way is Way.METHOD:
             return {"fwd": "method"}  # a row that is going to be written comes from the database
         if self._way is Way.BYPASS:
@@ -55,7 +57,9 @@ class Reads:
             return {"fwd": "bypass", "detail": "other-columns" if counts[Event.OTHER_COLUMNS] else "commit-open"}
         if counts[Event.DATABASE_READ] or counts[Event.SHARED]:
             return {"fwd": "bypass", "detail": "unreachable"}
-        if counts[Event.HIT]:
+        if counts[Event.STALE_HIT]:
+            return {"fwd": "stale"} if counts[Event.REFRESH] else {"hit": True, "detail": "stale"}
+        if counts[Event.HIT] or counts[Event.NEAR_HIT]:
             return {"hit": True}
         if counts[Event.NEGATIVE_HIT]:
             return {"hit": True, "detail": "missing"}

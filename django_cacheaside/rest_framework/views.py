@@ -17,6 +17,7 @@ from rest_framework.request import Request, override_method
 from rest_framework.response import Response
 from rest_framework.status import HTTP_200_OK
 
+from django_cacheaside.exceptions import CacheAsideOverloaded
 from django_cacheaside.orm.conditions import conditions_of
 from django_cacheaside.orm.managers import CachedManager, CachedQuerySet
 from django_cacheaside.orm.reading import alias_of
@@ -24,6 +25,7 @@ from django_cacheaside.orm.serving import serve
 from django_cacheaside.orm.switch import disabled
 from django_cacheaside.rest_framework.cache_status import HEADER, Reads, Way, member
 from django_cacheaside.rest_framework.etags import etag_of, is_page, parts_of_request, parts_of_serializer
+from django_cacheaside.rest_framework.overload import OverloadedError
 from django_cacheaside.rest_framework.preconditions import NotModifiedError, demand, is_conditional
 
 _PLAIN_GET = (QuerySet.get, CachedQuerySet.get, Manager.get, CachedManager.get)
@@ -90,9 +92,11 @@ class CacheAsideViewMixin(GenericAPIView[Any]):
         return Response(data) if self.paginator is None else super().get_paginated_response(data)
 
     def handle_exception(self, exc: Exception) -> Any:
-        """As Django REST framework's, and 304."""
+        """As Django REST framework's; and 304, and 503 for a read that ``FALLBACK_LIMIT`` refuses."""
         if isinstance(exc, NotModifiedError):
             return HttpResponseNotModified(headers={"ETag": exc.etag} if exc.etag else {})
+        if isinstance(exc, CacheAsideOverloaded):
+            exc = OverloadedError()
         return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:

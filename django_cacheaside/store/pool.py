@@ -148,6 +148,10 @@ class Pool:
         self.ahead_ms = link.ahead_ms
         return link
 
+    def apart(self) -> Any:
+        """A connection that is none of the pool's and speaks RESP3, not yet connected."""
+        return self._connection_class(**{**self._arguments, "protocol": 3})
+
     def give(self, link: Link) -> None:
         """Take a connection back whose replies have all been read."""
         link.is_reused = True

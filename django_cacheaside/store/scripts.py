@@ -36,6 +36,7 @@ RELEASE_ALL = load_script("release_all")
 FLUSH = load_script("flush")
 ANNOUNCE = load_script("announce")
 WITHDRAW = load_script("withdraw")
+PUBLISH = load_script("publish")
 
 ROW_SCRIPTS = (ACQUIRE, FILL, ABANDON, INTENT, RELEASE, INTENT_ALL, RELEASE_ALL, FLUSH)
-ALL_SCRIPTS = (*ROW_SCRIPTS, ANNOUNCE, WITHDRAW)
+ALL_SCRIPTS = (*ROW_SCRIPTS, ANNOUNCE, WITHDRAW, PUBLISH)

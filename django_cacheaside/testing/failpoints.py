@@ -31,6 +31,8 @@ FAILPOINTS: Mapping[str, str] = MappingProxyType(
         "after-bypass": "a reader that goes past the cache, after its SELECT",
         "after-index": "a reader by a declared key that knows the primary keys, before it looks for the rows",
         "before-join": "a reader, before it waits for another one's load",
+        "before-keep": "a reader of near rows that has asked the server, before it keeps the answer near",
+        "before-drop": "who has heard on the near connection what was modified, before it is dropped",
     }
 )
 """Each failpoint, and who reaches it."""

@@ -51,4 +51,4 @@ class Crate(CacheAsideMixin, models.Model):
     version = models.IntegerField(default=0)
 
 
-from tests.app import catalog, keyed, letters  # noqa: E402, F401  models of modules of their own, found through this one
+from tests.app import catalog, handy, keyed, letters  # noqa: E402, F401  models of modules of their own, found through this one

@@ -14,6 +14,7 @@ from django.db import connection, models
 from django.test.utils import isolate_apps
 
 from django_cacheaside import checks, conf
+from django_cacheaside.exceptions import CacheAsideOverloaded
 from django_cacheaside.orm.net.wrapper import forget_plans
 from django_cacheaside.orm.registry import registry
 
@@ -120,3 +121,15 @@ class TestPublicNames:
             ]
         )
         assert all(hasattr(door, name) for name in door.__all__)
+
+
+class TestOperations:
+    def test_its_middleware_answers_what_is_refused(self) -> None:
+        (block,) = [one for one in blocks(ROOT / "docs" / "operations.md") if "OverloadMiddleware" in one]
+        names: dict[str, Any] = {}
+        exec(block, names)
+        middleware = names["OverloadMiddleware"](lambda request: request)
+        response = middleware.process_exception(None, CacheAsideOverloaded("no"))
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+        assert middleware.process_exception(None, LookupError("no")) is None
+        assert middleware("a request") == "a request"

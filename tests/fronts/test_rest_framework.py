@@ -272,6 +272,23 @@ class TestGetObject:
         with disabled():
             assert status(letters.get(letter.pk)) == BYPASS
 
+    def test_is_503_if_the_database_has_enough_to_do(
+        self, letters: Api, letter: Letter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Redis is away, and others have all the turns that ``FALLBACK_LIMIT`` gives."""
+        with override_settings(CACHEASIDE={"CACHE": "default", "FALLBACK_LIMIT": 1, "FALLBACK_WAIT": 0}):
+            current = runtime.current()
+            monkeypatch.setattr(current.breaker, "_retry_s", 3600.0)
+            current.breaker.open("a test says so")
+            turns = current.fetcher._bypass._turns
+            assert turns is not None
+            with turns:
+                response = letters.get(letter.pk)
+                assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+                assert response.data["detail"].code == "overloaded"
+                assert status(response) == "CacheAside; detail=overloaded"
+            assert letters.get(letter.pk).status_code == 200
+
     def test_works_while_redis_is_away(self, letters: Api, letter: Letter, monkeypatch: pytest.MonkeyPatch) -> None:
         warm(letter)
         breaker = runtime.current().invalidator.breaker
@@ -1013,6 +1030,11 @@ class TestCacheStatus:
             ([Way.CACHE], [Event.BYPASS, Event.DATABASE_READ], {"fwd": "bypass", "detail": "commit-open"}),
             ([Way.CACHE], [Event.BYPASS, Event.OTHER_COLUMNS], {"fwd": "bypass", "detail": "other-columns"}),
             ([Way.CACHE], [Event.SHARED], {"fwd": "bypass", "detail": "unreachable"}),
+            ([Way.CACHE], [Event.STALE_HIT], {"hit": True, "detail": "stale"}),
+            ([Way.CACHE], [Event.STALE_HIT, Event.HIT, Event.REFRESH, Event.FILL], {"fwd": "stale"}),
+            ([Way.CACHE], [Event.NEAR_HIT], {"hit": True}),
+            ([Way.NOT_ASKED], [Event.CIRCUIT_OPEN, Event.OVERLOADED], {"detail": "overloaded"}),
+            ([Way.CACHE], [Event.HIT, Event.OVERLOADED], {"detail": "overloaded"}),
             ([Way.BYPASS, Way.CACHE], [Event.HIT], {"fwd": "bypass"}),
             ([Way.METHOD, Way.BYPASS], [Event.HIT], {"fwd": "method"}),
         ],

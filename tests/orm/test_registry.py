@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.db import connections, models
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
+from django_cacheaside.conf import Settings
 from django_cacheaside.models import CacheAsideMixin
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.databases import identity
@@ -169,6 +171,13 @@ def registered() -> Iterator[Callable[..., Registration]]:
 
 
 class TestOptions:
+    def test_calm_when_cold(self, registered: Callable[..., Registration]) -> None:
+        options = registered(ttl=60, stale=timedelta(minutes=5), on_write="refresh").options
+        assert options == ModelOptions(ttl=60.0, stale=300.0, refreshes_on_write=True)
+        assert options.policy(Settings(STALE=7)).stale_ms == 300_000
+        assert ModelOptions().policy(Settings(STALE=7)).stale_ms == 7000
+        assert ModelOptions(stale=0.0).policy(Settings(STALE=7)).stale_ms == 0
+
     @pytest.mark.parametrize(
         ("model", "expected"),
         [
@@ -191,6 +200,12 @@ class TestOptions:
             pytest.param({"ttl": "5"}, r"app\.Late\.CacheAside: .*'5'; it takes seconds", id="text"),
             pytest.param({"ttl": 0}, r"app\.Late\.CacheAside: .*must be between", id="too-short"),
             pytest.param({"jitter": 2}, r"app\.Late\.CacheAside: .*jitter", id="jitter"),
+            pytest.param({"stale": -1}, r"app\.Late\.CacheAside: stale is -1 s; it must be between", id="stale"),
+            pytest.param({"stale": True}, r"app\.Late\.CacheAside: stale is True; it takes seconds", id="stale-bool"),
+            pytest.param({"on_write": "update"}, r"on_write is 'update'; it must be 'invalidate' or", id="on-write"),
+            pytest.param(
+                {"on_write": True}, r"on_write is True; it must be 'invalidate' or 'refresh'", id="on-write-bool"
+            ),
         ],
     )
     def test_a_wrong_one_is_an_error_at_start(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from django_cacheaside.engine import breaker, debts, fetch, flight, invalidation, lead, look
+from django_cacheaside.engine import breaker, debts, fetch, flight, invalidation, lead, look, refresh
 from django_cacheaside.failpoints import reach
 from django_cacheaside.orm import access, commit_work, reading, receivers, rows, wiring
 from django_cacheaside.orm.connection_state import state_of
@@ -94,6 +94,19 @@ def no_take_over(patch: Patch) -> None:
 def epoch_unread(patch: Patch) -> None:
     """Flushing and model-wide intents leave the epoch as it is."""
     rewrite(patch, "FLUSH", ("return redis.call('DEL', KEYS[1])", "return 1"))
+
+
+@mutant
+def leases_are_everybodys(patch: Patch) -> None:
+    """Who asks for a lease gets it."""
+    rewrite(patch, "ACQUIRE", ("if not lease or #lease", "if true or #lease"))
+
+
+@mutant
+def everybody_refreshes(patch: Patch) -> None:
+    """Each reader who meets a stale value loads it again."""
+    rewrite(patch, "ACQUIRE", ("if not lease or #lease", "if true or #lease"))
+    patch.setattr(refresh.Refresher, "_take", lambda self, source, stale: list(stale))
 
 
 @mutant
@@ -427,13 +440,13 @@ def never_abandon(patch: Patch) -> None:
 @mutant
 def no_errors_shared(patch: Patch) -> None:
     """Who joined a load that failed loads as well."""
-    patch.setattr(rows, "fails_for_all", lambda error, alias: False)
+    patch.setattr(rows, "fails_for_all", lambda error, alias, *, rows: False)
 
 
 @mutant
 def all_errors_shared(patch: Patch) -> None:
     """Who joined a load fails with it, whyever it failed."""
-    patch.setattr(rows, "fails_for_all", lambda error, alias: True)
+    patch.setattr(rows, "fails_for_all", lambda error, alias, *, rows: True)
 
 
 # --- servers ---------------------------------------------------------------------------------------------------------

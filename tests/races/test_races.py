@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.races import commits, failures, fills, indexes, isolation, lite, sharing  # noqa: F401
+from tests.races import commits, failures, fills, indexes, isolation, lite, near, sharing, stale, stampede  # noqa: F401
 from tests.races.play import RACES, Mutant, Race
 from tests.races.stage import Stage
 

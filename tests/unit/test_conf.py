@@ -20,7 +20,16 @@ def caches(**alias: Any) -> dict[str, Any]:
 
 
 class TestSettingsProblems:
-    @pytest.mark.parametrize("raw", [{}, {"CACHE": "default"}, {"TTL": 1, "WAIT": 0, "JITTER": 0, "ENABLED": False}])
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            {},
+            {"CACHE": "default"},
+            {"TTL": 1, "WAIT": 0, "JITTER": 0, "ENABLED": False},
+            {"FALLBACK_LIMIT": None},
+            {"FALLBACK_LIMIT": 8, "FALLBACK_WAIT": 0, "STALE": timedelta(hours=1)},
+        ],
+    )
     def test_finds_nothing_in_what_is_right(self, raw):
         assert list(conf.settings_problems(raw)) == []
 
@@ -73,6 +82,11 @@ class TestSettingsProblems:
             pytest.param({"JITTER": "0.1"}, id="jitter-text"),
             pytest.param({"ENABLED": "yes"}, id="enabled"),
             pytest.param({"CACHE": 5}, id="cache"),
+            pytest.param({"STALE": -1}, id="stale"),
+            pytest.param({"FALLBACK_WAIT": None}, id="fallback-wait"),
+            pytest.param({"FALLBACK_LIMIT": 0}, id="fallback-limit-none-at-all"),
+            pytest.param({"FALLBACK_LIMIT": 2.5}, id="fallback-limit-no-number"),
+            pytest.param({"FALLBACK_LIMIT": True}, id="fallback-limit-bool"),
         ],
     )
     def test_refuses_a_value_of_the_wrong_kind(self, raw):

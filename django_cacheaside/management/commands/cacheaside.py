@@ -1,4 +1,4 @@
-"""``manage.py cacheaside warm|flush|relay …``."""
+"""``manage.py cacheaside warm|flush|relay|stats …``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_cacheaside.exceptions import StoreUnavailableError
-from django_cacheaside.management import flush, relay, warm
+from django_cacheaside.management import flush, relay, stats, warm
 
-SUBCOMMANDS = {"warm": warm, "flush": flush, "relay": relay}
+SUBCOMMANDS = {"warm": warm, "flush": flush, "relay": relay, "stats": stats}
 
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended: 128 + SIGINT."""

@@ -183,8 +183,8 @@ class IndexSource(Source[Values, Found]):
         rows: Any = QuerySet(self._model).using(self.rows.alias).order_by().filter(condition)
         return list(rows.values_list(*self.rows.attnames)[:most])
 
-    def is_shared(self, error: Exception, /) -> bool:
-        return self.rows.is_shared(error)
+    def is_shared(self, error: Exception, /, *, rows: int) -> bool:
+        return self.rows.is_shared(error, rows=rows)
 
     def encode(self, key: Values, found: Found, /) -> bytes:
         if found.pks is not None and not self.is_listing and len(found.pks) != 1:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from django_cacheaside.store.envelope import HEADER_SIZE, Found, is_intents, judge
+from django_cacheaside.store.envelope import FRESH_UNTIL, HEADER_SIZE, Found, fresh_until, is_intents, is_stale, judge
 from tests.laws import model
 from tests.laws.mapping import entry_in, epoch_in
 
@@ -74,3 +74,13 @@ class TestJudge:
     )
     def test_each_case_has_its_name(self, epoch: bytes | None, entry: bytes | None, found: Found) -> None:
         assert judge(RUN, epoch, entry) is found
+
+
+class TestIsStale:
+    @given(now_ms=st.integers(0, 2**63), until_ms=st.integers(0, 2**63), body=st.binary(max_size=30))
+    def test_bytes_compare_as_times_do(self, now_ms: int, until_ms: int, body: bytes) -> None:
+        """As the script packs them: it is stale from the moment on that it names."""
+        value = b"\xcaV" + NONCE + struct.pack(">Q", until_ms) + body
+        assert value[FRESH_UNTIL] == fresh_until(until_ms)
+        assert is_stale(value, now_ms) == (until_ms <= now_ms)
+        assert is_stale(value, until_ms)
