@@ -7,7 +7,6 @@ batch takes each step once for all its keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from time import perf_counter_ns
 
 from django_cacheaside.clock import Clock
@@ -15,15 +14,14 @@ from django_cacheaside.engine.access import Access
 from django_cacheaside.engine.agreement import Agreement, Agreements
 from django_cacheaside.engine.breaker import Breaker
 from django_cacheaside.engine.bypass import Bypass
-from django_cacheaside.engine.flight import LeasedFlights
 from django_cacheaside.engine.hot import HotKeys
-from django_cacheaside.engine.lead import Lead
 from django_cacheaside.engine.look import Look
+from django_cacheaside.engine.near.rows import near_rows
 from django_cacheaside.engine.refresh import Refresher
-from django_cacheaside.engine.source import MISSING, MISSING_BODY, K, Missing, R, Sought, Source, row_of
+from django_cacheaside.engine.share import SharedLoads
+from django_cacheaside.engine.source import MISSING, MISSING_BODY, K, Missing, R, Sought, Source
 from django_cacheaside.engine.tally import Event
 from django_cacheaside.exceptions import StoreUnavailableError, UndecodableEntryError
-from django_cacheaside.failpoints import reach
 from django_cacheaside.store.envelope import HEADER_SIZE, Found, is_stale, judge
 from django_cacheaside.store.store import Store
 
@@ -55,12 +53,11 @@ class Fetcher:
         self._store = store
         self._breaker = breaker
         self._agreement_of = agreements.get
-        self._clock = clock
         self._now_s = clock.monotonic_s
         self._bypass = bypass
         self._refresher = refresher
         self._hot = hot
-        self._leased: LeasedFlights[bytes] = LeasedFlights()
+        self._shared = SharedLoads(store, breaker, clock, bypass)
 
     def fetch_one(self, source: Source[K, R], pk: K, access: Access, *, leads: bool = True) -> R | Missing:
         """One row. A near hit is no round trip, a hit is one and no SQL; a miss is three and one SELECT.
@@ -168,34 +165,15 @@ class Fetcher:
         agreement = self._agreement_of(source.space.database)
         if agreement is not None and not self._holds(agreement, source, len(pks)):
             return self._bypass.fall_back(source, pks, access)
-        near_rows = self._find_near(source, pks) if source.near is not None and outdated is None else {}
-        if not near_rows:
+        if source.near is None or outdated is not None:
             return self._ask(source, pks, access, outdated, leads=leads)
-        missed = [pk for pk in pks if pk not in near_rows]
-        if missed:
-            asked = self._ask(source, missed, access, None, leads=leads)
-            near_rows.update(asked)
-        return {pk: near_rows[pk] for pk in pks}
-
-    def _find_near(self, source: Source[K, R], pks: Sequence[K]) -> dict[K, R | Missing]:
-        """Those that need no round trip."""
-        assert source.near is not None
-        rows: dict[K, R | Missing] = {}
-        idents = list(map(source.ident, pks))
-        found = source.near.find_many(idents)
-        near = {pk: found[ident] for pk, ident in zip(pks, idents, strict=True) if ident in found}
-        values = list(near.values())
-        are_rows = all(raw[1:2] != MISSING_BODY for raw in values)
-        decoded = source.decode_many(list(near), values, HEADER_SIZE) if values and are_rows else None
-        if decoded is not None:
-            rows.update(zip(near, decoded, strict=True))
-        else:
-            for pk, raw in near.items():
-                with suppress(UndecodableEntryError):
-                    rows[pk] = MISSING if raw[1:2] == MISSING_BODY else source.decode(pk, raw, HEADER_SIZE)
-            self._hot.add_all(map(source.space.tag.__add__, found))
-        source.tally.add(Event.NEAR_HIT, len(rows))
-        return rows
+        rows = near_rows(source, source.near, pks)
+        self._hot.add_all(map(source.space.tag.__add__, map(source.ident, rows)))
+        far = [pk for pk in pks if pk not in rows]
+        if far:
+            asked = self._ask(source, far, access, None, leads=leads)
+            rows.update(asked)
+        return {pk: rows[pk] for pk in pks}
 
     def _ask(
         self,
@@ -261,44 +239,7 @@ class Fetcher:
         self, source: Source[K, R], missed: Sequence[Sought[K]], bypassed: Sequence[K], access: Access
     ) -> dict[K, R | Missing]:
         """Load what nobody in this process loads yet, and take the rest from those who do."""
-        key = source.space.entry
-        own, joined = self._leased.board([key(one.ident) for one in missed])
-        rows: dict[K, R | Missing] = {}
-        failure: Exception | None = None
-        try:
-            ours = [one for one in missed if key(one.ident) in own]
-            if ours:
-                lead = Lead(
-                    self._store,
-                    self._breaker,
-                    self._clock,
-                    source,
-                    fall_back=lambda pks: self._bypass.fall_back(source, pks, access),
-                    close=lambda loaded: self._leased.close({(k := key(one.ident)): own[k] for one in loaded}),
-                    publish=lambda one, body: own[key(one.ident)].land(body),
-                )
-                rows = lead.run(ours, bypassed)
-            elif bypassed:
-                rows = self._bypass.load(source, bypassed)
-        except Exception as error:
-            failure = error if source.is_shared(error, rows=len(missed) + len(bypassed)) else None
-            raise
-        finally:
-            self._leased.close(own)
-            for flight in own.values():
-                flight.land(flight.result, failure)
-        unshared: list[K] = []
-        for one in missed:
-            other = joined.get(key(one.ident))
-            if other is not None:
-                reach("before-join")
-                body = other.wait()
-                if body is None:
-                    unshared.append(one.pk)
-                else:
-                    shared = row_of(source, one.pk, body)
-                    rows[one.pk] = shared
-        source.tally.add(Event.SHARED, len(joined) - len(unshared))
+        rows, unshared = self._shared.load(source, missed, bypassed, access)
         if unshared:
             again = self._look_again(source, unshared, access)
             rows.update(again)

@@ -22,6 +22,7 @@ from django_cacheaside.orm.index.find import find_row, find_rows
 from django_cacheaside.orm.index.index import Index
 from django_cacheaside.orm.index.source import IndexSource, Values
 from django_cacheaside.orm.instances import instance_builder
+from django_cacheaside.orm.places import Place
 from django_cacheaside.orm.registry import registry
 from django_cacheaside.orm.rows import Row, RowSource
 from django_cacheaside.orm.switch import is_disabled
@@ -39,7 +40,7 @@ class Reading(Generic[M]):
         self,
         model: type[M],
         current: runtime.Runtime,
-        place: runtime.Place,
+        place: Place,
         source: RowSource,
         access: Access,
         written: Writes,

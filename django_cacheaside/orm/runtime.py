@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from functools import partial
 
 from django.core.signals import setting_changed
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 
 from django_cacheaside import conf
 from django_cacheaside.clock import SystemClock
-from django_cacheaside.engine.agreement import Agreements
+from django_cacheaside.engine.agreement import Agreements, Announcement
 from django_cacheaside.engine.breaker import Breaker, Hooks, settle_s
 from django_cacheaside.engine.bypass import Bypass
 from django_cacheaside.engine.debts import Debts
@@ -24,18 +24,12 @@ from django_cacheaside.engine.invalidation import Invalidator
 from django_cacheaside.engine.near.cache import NearCache
 from django_cacheaside.engine.publisher import Publisher
 from django_cacheaside.engine.refresh import Refresher
-from django_cacheaside.keys import KeySpace, label_in
 from django_cacheaside.orm.background import Background, may_have_threads
 from django_cacheaside.orm.circuit import say_closed, say_opened
-from django_cacheaside.orm.columns import ColumnKey, primary_key
 from django_cacheaside.orm.databases import identity, is_private
-from django_cacheaside.orm.fingerprint import announcements
-from django_cacheaside.orm.index.index import Index, make_index
 from django_cacheaside.orm.journal.poller import Poller
 from django_cacheaside.orm.journal.relay import JournalRelay
-from django_cacheaside.orm.namespaces import Namespace
-from django_cacheaside.orm.registry import Key, Registration
-from django_cacheaside.orm.rows import RowSource
+from django_cacheaside.orm.places import Places
 from django_cacheaside.orm.statistics import process_fields
 from django_cacheaside.orm.written import WrittenRows
 from django_cacheaside.store.pool import Pool
@@ -43,38 +37,6 @@ from django_cacheaside.store.published import Published
 from django_cacheaside.store.sampling import sample_memory
 from django_cacheaside.store.store import Store
 from django_cacheaside.store.tracking import Tracking
-
-MOST_PLACES = 5000
-"""Models in databases and namespaces of which a process keeps what it has made of them; 10 kB each."""
-
-
-class Place:
-    """One cached model in one database and namespace: its keys, and its rows if they can be served.
-
-    ``key`` and ``source`` are None where the primary key is of a kind that is not cached. ``indexes`` are its declared
-    keys.
-    """
-
-    __slots__ = ("database", "indexes", "key", "source", "space")
-
-    def __init__(
-        self,
-        space: KeySpace,
-        key: ColumnKey | None,
-        source: RowSource | None,
-        database: object,
-        indexes: tuple[Index, ...],
-    ) -> None:
-        self.space = space
-        self.key = key
-        self.source = source
-        self.database = database
-        self.indexes = indexes
-
-    @property
-    def spaces(self) -> list[KeySpace]:
-        """Of its rows and of all its declared keys: each has an epoch."""
-        return [self.space, *(index.space for index in self.indexes)]
 
 
 class Runtime:
@@ -129,101 +91,22 @@ class Runtime:
         self.publisher = Publisher(
             self.published, self.invalidator.breaker, partial(process_fields, self.invalidator), self.hot
         )
-        self._alias = alias
         self._make_key = alias.make_key
-        self._clock = clock
-        self._namespace = None if settings.NAMESPACE is None else Namespace(settings.NAMESPACE)
-        self._places: dict[tuple[Registration, str, str | None], Place] = {}
-        self._lock = threading.Lock()
+        self.places = Places(
+            alias, settings, clock, near=self.near, begin=self._begin, watch_written=self.written.watch
+        )
+        self.place = self.places.place
+        self.keys = self.places.keys
+        self.one_namespace = self.places.one_namespace
 
-    def place(self, registration: Registration, connection: BaseDatabaseWrapper) -> Place:
-        """Where a model's rows are in a database, in the namespace in force.
-
-        Made once, and again if the alias comes to mean another database.
-
-        Raises:
-            ImproperlyConfigured: The namespace can't be told.
-        """
-        database = connection.settings_dict["NAME"]
-        namespace = None
-        if self._namespace is not None and not registration.options.shared:
-            namespace = self._namespace.in_force()
-        place = self._places.get((registration, connection.alias, namespace))
-        if place is None or (place.database is not database and place.database != database):
-            place = self._make_place(registration, connection, database, namespace)
-            with self._lock:
-                self._places[registration, connection.alias, namespace] = place
-                if len(self._places) > MOST_PLACES:
-                    del self._places[next(iter(self._places))]
-        return place
-
-    def one_namespace(self) -> AbstractContextManager[None]:
-        """For one statement: the namespace is asked for now, and holds for all of its keys.
-
-        Raises:
-            ImproperlyConfigured: It can't be told.
-        """
-        return nullcontext() if self._namespace is None else self._namespace.held()
-
-    def _make_place(
-        self, registration: Registration, connection: BaseDatabaseWrapper, database: object, namespace: str | None
-    ) -> Place:
-        name, use_tz = identity(connection), conf.uses_time_zones()
-        if said := announcements(connection, self._alias, self.settings):
-            self.agreements.join(name, said)
+    def _begin(self, model: type[Model], connection: BaseDatabaseWrapper, said: Sequence[Announcement]) -> None:
+        """This process begins to use a model in a database."""
+        if said:
+            self.agreements.join(identity(connection), said)
         if not is_private(connection):
-            self.poller.watch(self.relay_of(router.db_for_write(registration.model)))
+            self.poller.watch(self.relay_of(router.db_for_write(model)))
         if may_have_threads():
             self.publisher.start()
-        label = label_in(namespace, registration.label)
-        space = KeySpace(label, name, self._make_key)
-        key = primary_key(registration.model, connection)
-        policy = registration.options.policy(self.settings)
-        source = None
-        if key is not None:
-            source = RowSource(
-                registration,
-                connection,
-                space=space,
-                policy=policy,
-                key=key,
-                use_tz=use_tz,
-                clock=self._clock,
-                loads_in_background=self._loads_in_background(connection, registration),
-            )
-            if (near := registration.options.near) is not None:
-                life_ms = round(max(policy.ttl_ms, policy.negative_ttl_ms) * (1 + policy.jitter))
-                source.near = self.near.space(space, near, life_ms=life_ms)
-            if source.loads_in_background and registration.options.refreshes_on_write:
-                self.written.watch(source)
-        indexes = tuple(
-            make_index(
-                declared,
-                registration.model,
-                connection,
-                label=label,
-                database=name,
-                make_key=self._make_key,
-                policy=policy,
-                rows=source,
-                use_tz=use_tz,
-            )
-            for declared in registration.declared
-        )
-        return Place(space, key, source, database, indexes)
-
-    def _loads_in_background(self, connection: BaseDatabaseWrapper, registration: Registration) -> bool:
-        """Does another thread's connection lead to the same rows? Not to a database in memory, nor to a tenant's.
-
-        Nor without autocommit, where its first SELECT would begin a transaction that nobody ends.
-        """
-        is_tenants = callable(self.settings.NAMESPACE) and not registration.options.shared
-        is_shared = not is_private(connection) and connection.settings_dict["AUTOCOMMIT"]
-        return is_shared and not is_tenants and may_have_threads()
-
-    def keys(self, registration: Registration, connection: BaseDatabaseWrapper) -> tuple[Key, ...]:
-        """Each kind of key that a model has in a database, as it stands in Redis."""
-        return registration.keys_in(self.place(registration, connection).spaces, self.settings)
 
     def relay_of(self, alias: str) -> JournalRelay:
         """Who delivers the journal of a database."""

@@ -16,7 +16,7 @@ from django_cacheaside.store.writes import Writes
 
 def used_spaces(current: Runtime, connection: BaseDatabaseWrapper) -> Iterator[KeySpace]:
     """The keys of every model that was used in a database: of rows and indexes, in all namespaces."""
-    for (_, alias, _), place in list(current._places.items()):
+    for alias, place in current.places.used():
         if alias == connection.alias:
             yield from place.spaces
 

@@ -158,7 +158,7 @@ def said(alias: str = "default", **settings: Any) -> list[Announcement]:
     changed = {"CACHEASIDE": settings} | ({"CACHES": caches} if caches else {})
     with override_settings(**changed):
         current = runtime.current()
-        return announcements(connections[alias], current._alias, current.settings)
+        return announcements(connections[alias], conf.get_alias(current.settings.CACHE), current.settings)
 
 
 def meet(one: list[Announcement], other: list[Announcement]) -> bool:

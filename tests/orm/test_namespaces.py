@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from django_cacheaside import conf, invalidate
 from django_cacheaside.engine.tally import Event
-from django_cacheaside.orm import runtime
+from django_cacheaside.orm import places, runtime
 from django_cacheaside.orm.registry import Registration, registry
 from tests.app.models import Bay, Product
 from tests.orm.world import Server, number
@@ -295,9 +295,9 @@ class TestSettings:
 
     def test_places_are_bounded(self, tenancy: Tenancy, monkeypatch: pytest.MonkeyPatch) -> None:
         """A process that serves many tenants keeps what it has made of the latest."""
-        monkeypatch.setattr(runtime, "MOST_PLACES", 3)
+        monkeypatch.setattr(places, "MOST_PLACES", 3)
         for number_of_tenant in range(5):
             tenancy.name = f"tenant{number_of_tenant}"
             runtime.current().place(registry.for_model(Product), connection)
-        places = runtime.current()._places
-        assert [namespace for *_, namespace in places] == ["tenant2", "tenant3", "tenant4"]
+        used = runtime.current().places._places
+        assert [namespace for *_, namespace in used] == ["tenant2", "tenant3", "tenant4"]

@@ -30,6 +30,7 @@ from django_cacheaside.orm.codec.schema import LARGEST_RECORD
 from django_cacheaside.orm.index.index import Index
 from django_cacheaside.orm.index.resolve import ResolvedKey
 from django_cacheaside.orm.index.source import IndexSource
+from django_cacheaside.orm.places import Place
 from django_cacheaside.orm.registry import registry
 from django_cacheaside.store.envelope import HEADER_SIZE
 from tests.app.keyed import Gadget
@@ -179,7 +180,7 @@ class TestIndexEntry:
         assert len(prints) == 3
 
 
-def index_like(index: Index, place: runtime.Place, *, key: ResolvedKey) -> IndexSource:
+def index_like(index: Index, place: Place, *, key: ResolvedKey) -> IndexSource:
     assert index.source is not None
     assert index.naming is not None
     assert place.source is not None
