@@ -32,5 +32,5 @@ class Policy:
 
     @property
     def epoch_ms(self) -> int:
-        """Life of the epoch at each fill: beyond any entry filled under it, and twice that so that it is rarely set."""
+        """Life of an epoch, prolonged when half of it is over: that half is longer than an entry filled then lives."""
         return 2 * int(max(self.ttl_ms, self.negative_ttl_ms) * (1 + self.jitter) + self.stale_ms) + self.lease_ms

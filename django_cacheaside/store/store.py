@@ -151,7 +151,7 @@ class Store:
         One round trip.
 
         Args:
-            epoch_ms: How long the epoch lives on at least: longer than any entry filled now.
+            epoch_ms: How long the epoch lives on, if less than half of that is left: no entry filled now outlives half.
             described: What is to be told of their columns before, if anything.
         """
         tell: list[Command] = []

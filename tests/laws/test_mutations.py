@@ -23,7 +23,7 @@ WAITS = "if not lease or #lease ~= #token or lease == token or lease == steal th
 VALUE_IS_SERVED = "if value_nonce(entry) == nonce and (seen == '' or redis.sha1hex(entry) ~= seen) then"
 EPOCH_IS_OURS = "string.sub(raw, 1, 2) ~= '\\202G' or string.sub(raw, 11, 18) ~= run then"
 NOTHING_LIVE = "if not live then return 0, true end"
-EXTENDS = "if extend and redis.call('PTTL', KEYS[1]) < epoch_ms then"
+EXTENDS = "if extend and redis.call('PTTL', KEYS[1]) < epoch_ms / 2 then"
 
 MUTATIONS = [
     # the model's own guards

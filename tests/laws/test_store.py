@@ -159,6 +159,18 @@ class TestFill:
         fill(store, space, "1", own, token)
         assert client.pttl(space.epoch) > 400_000
 
+    @pytest.mark.parametrize(("left_ms", "is_extended"), [(60_000, False), (40_000, True)])
+    def test_extends_the_epoch_when_half_of_it_is_over(
+        self, store: Store, space: KeySpace, client: redis.Redis, left_ms: int, is_extended: bool
+    ) -> None:
+        """Not at each fill: every process that keeps it near would be told, and ask for it again."""
+        token = new_token()
+        (own,) = lease(store, space, Claim("1"), token=token)
+        client.pexpire(space.epoch, left_ms)
+        fill(store, space, "1", own, token)
+        assert (client.pttl(space.epoch) > 80_000) is is_extended
+        assert client.pttl(space.epoch) > 30_000
+
     def test_leaves_a_later_epoch_alone(self, store: Store, space: KeySpace, client: redis.Redis) -> None:
         """And says that what was stored is nobody's: whoever waits for it may have begun after the flush."""
         token = new_token()

@@ -1,7 +1,7 @@
 -- Store loaded rows, each only under the reader's own lease.
 --
 -- KEYS  epoch, then per row: entry, lease
--- ARGV  token, least life of the epoch in ms,
+-- ARGV  token, life of the epoch in ms if less than half of it is left,
 --       then per row: nonce, life in ms, fresh for ms, kind and body ('V' fingerprint(8) payload, or 'N')
 -- Returns per row: 1 stored, 0 refused, 2 stored under an epoch that is gone
 --
@@ -29,5 +29,6 @@ for row = 1, (#KEYS - 1) / 2 do
     replies[row] = filled_under == nonce and 1 or 2
   end
 end
-if extend and redis.call('PTTL', KEYS[1]) < epoch_ms then redis.call('PEXPIRE', KEYS[1], epoch_ms) end
+-- Half of it is as long as any of these values lives. Not at each fill: who keeps the epoch near is told of each change.
+if extend and redis.call('PTTL', KEYS[1]) < epoch_ms / 2 then redis.call('PEXPIRE', KEYS[1], epoch_ms) end
 return replies
