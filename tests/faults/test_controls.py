@@ -29,10 +29,10 @@ CONTROLS: list[tuple[str, str, Callable[[Scene], None]]] = [
     ),
     ("COMMIT unanswered", "no_intents", lambda scene: lost.test_committed(scene, "in atomic")),
     ("COMMIT later", "unknown_commits_released", lambda scene: lost.test_committed_later(scene, "in atomic")),
-    ("hung", "debts_forgiven", away.test_hung_beyond_every_time_out),
+    ("hung", "nothing_made_good", away.test_hung_beyond_every_time_out),
     (
         "away for the writer",
-        "debts_forgiven",
+        "nothing_made_good",
         lambda scene: test_redis_away.TestAwayForOne().test_writer(scene, "cut"),
     ),
     (

@@ -16,6 +16,7 @@ from django_cacheaside.failpoints import reach
 from django_cacheaside.orm import access, commit_work, reading, receivers, rows, wiring
 from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.index.source import IndexSource
+from django_cacheaside.orm.journal import poller
 from django_cacheaside.orm.net import plan, wrapper
 from django_cacheaside.store import envelope, scripts, store, writes
 
@@ -297,6 +298,13 @@ def circuit_never_opens(patch: Patch) -> None:
 def debts_forgiven(patch: Patch) -> None:
     """The circuit closes without moving the epochs of what was written meanwhile."""
     patch.setattr(store.Store, "flush", lambda self, spaces: None)
+
+
+@mutant
+def nothing_made_good(patch: Patch) -> None:
+    """Nor does it deliver the journal before."""
+    patch.setattr(store.Store, "flush", lambda self, spaces: None)
+    patch.setattr(poller.Poller, "deliver_all", lambda self: True)
 
 
 # --- readers ---------------------------------------------------------------------------------------------------------
