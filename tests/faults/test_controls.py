@@ -16,7 +16,6 @@ pytestmark = pytest.mark.faults
 
 killed = test_killed.TestKilled()
 lost = test_lost_connections.TestUnknownOutcome()
-away = test_redis_away.TestAwayForAll()
 
 CONTROLS: list[tuple[str, str, Callable[[Scene], None]]] = [
     ("killed behind COMMIT", "no_intents", lambda scene: killed.test_between_commit_and_release(scene, "in atomic")),
@@ -29,7 +28,16 @@ CONTROLS: list[tuple[str, str, Callable[[Scene], None]]] = [
     ),
     ("COMMIT unanswered", "no_intents", lambda scene: lost.test_committed(scene, "in atomic")),
     ("COMMIT later", "unknown_commits_released", lambda scene: lost.test_committed_later(scene, "in atomic")),
-    ("hung", "nothing_made_good", away.test_hung_beyond_every_time_out),
+    (
+        "back after it hung",
+        "nothing_made_good",
+        lambda scene: test_redis_away.TestBackForAll().test_what_it_writes_is_never_seen_old(scene, "hung"),
+    ),
+    (
+        "back after a restart",
+        "nobody_settles",
+        lambda scene: test_redis_away.TestBackForAll().test_what_it_writes_is_never_seen_old(scene, "restarted"),
+    ),
     (
         "away for the writer",
         "nothing_made_good",

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from django_cacheaside.engine import breaker, debts, fetch, flight, invalidation, lead, look, refresh
 from django_cacheaside.failpoints import reach
-from django_cacheaside.orm import access, commit_work, reading, receivers, rows, wiring
+from django_cacheaside.orm import access, commit_work, reading, receivers, rows, runtime, wiring
 from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.index.source import IndexSource
 from django_cacheaside.orm.journal import poller
@@ -305,6 +305,12 @@ def nothing_made_good(patch: Patch) -> None:
     """Nor does it deliver the journal before."""
     patch.setattr(store.Store, "flush", lambda self, spaces: None)
     patch.setattr(poller.Poller, "deliver_all", lambda self: True)
+
+
+@mutant
+def nobody_settles(patch: Patch) -> None:
+    """The circuit closes as soon as the server answers."""
+    patch.setattr(runtime, "settle_s", lambda **time_outs: 0.0)
 
 
 # --- readers ---------------------------------------------------------------------------------------------------------
