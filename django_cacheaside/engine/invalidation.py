@@ -79,9 +79,13 @@ class Invalidator:
         return ticket
 
     def _count(self, writes: Writes) -> None:
-        counts = [(space, Event.INVALIDATED_ROW, len(idents)) for space, idents in writes.row_groups()]
-        counts += [(space, Event.INVALIDATED_MODEL, 1) for space in writes.models]
-        for space, event, count in counts:
+        for space, idents in writes.rows.items():
+            self._count_of(space, Event.INVALIDATED_ROW, len(idents))
+        for space in writes.models:
+            self._count_of(space, Event.INVALIDATED_MODEL, 1)
+
+    def _count_of(self, space: KeySpace, event: Event, count: int) -> None:
+        if count:
             self.tally.add(event, count)
             self.written[space.label, event] = self.written.get((space.label, event), 0) + count
 

@@ -34,10 +34,9 @@ from django_cacheaside.store.errors import CLIENT_ERRORS, unavailable
 from django_cacheaside.store.generations import Generations
 from django_cacheaside.store.pool import Command, Pool
 from django_cacheaside.store.scripts import Script
-from django_cacheaside.store.writes import Writes
+from django_cacheaside.store.writes import ROWS_PER_SCRIPT, Writes
 
 KEYS_PER_MGET = 1000
-ROWS_PER_SCRIPT = 100
 
 Call = tuple[Script, Sequence[str], Sequence[Any]]
 """One script with its KEYS and ARGV."""
@@ -186,7 +185,7 @@ class Store:
         """Before COMMIT: void what is written, and let readers bypass it. One round trip for any number of rows."""
         self._run(
             [
-                *_for_rows(scripts.INTENT, writes, [token, intent_ms]),
+                *[(scripts.INTENT, keys, (token, intent_ms)) for keys in writes.row_keys()],
                 *[(scripts.INTENT_ALL, [space.epoch], [token, intent_ms]) for space in writes.models],
             ]
         )
@@ -200,7 +199,7 @@ class Store:
         return sum(
             self._run(
                 [
-                    *_for_rows(scripts.RELEASE, writes, [token]),
+                    *[(scripts.RELEASE, keys, (token,)) for keys in writes.row_keys()],
                     *[(scripts.RELEASE_ALL, [space.epoch], [token]) for space in writes.models],
                 ]
             )
@@ -283,8 +282,7 @@ class Store:
         by_sha = [("EVALSHA", script.sha, len(keys), *keys, *argv) for script, keys, argv in calls]
         _, replies = self._pipeline([*before, *by_sha])
         del replies[: len(before)]
-        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
+        if unknown := [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
             by_text = [("EVAL", calls[at][0].text, len(calls[at][1]), *calls[at][1], *calls[at][2]) for at in unknown]
             _, repaired = self._pipeline(by_text)
             for at, reply in zip(unknown, repaired, strict=True):
@@ -311,12 +309,6 @@ def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 def _row_keys(space: KeySpace, idents: Sequence[str]) -> list[str]:
     return [key for ident in idents for key in (space.entry(ident), space.lease(ident))]
-
-
-def _for_rows(script: Script, writes: Writes, argv: Sequence[Any]) -> Iterator[Call]:
-    for space, idents in writes.row_groups():
-        for chunk in _chunks(idents, ROWS_PER_SCRIPT):
-            yield script, space.entries(chunk) + space.leases(chunk), argv
 
 
 def _what_it_saw(claim: Claim) -> tuple[str, bytes]:

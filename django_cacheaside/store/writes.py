@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from django_cacheaside.keys import KeySpace
 
+ROWS_PER_SCRIPT = 100
+"""Rows of one model that travel in one script."""
+
 ROWS_PER_MODEL = 10_000
 """Rows of one model in one transaction above which its epoch is taken: a commit must not wait for many scripts."""
 
@@ -13,14 +16,16 @@ ROWS_PER_MODEL = 10_000
 class Writes:
     """Rows and whole models, only ever added to: a key too many costs a load, a key too few would be a stale row."""
 
-    __slots__ = ("models", "rows")
+    __slots__ = ("_row_keys", "models", "rows")
 
     def __init__(self) -> None:
         self.rows: dict[KeySpace, set[str]] = {}
         self.models: set[KeySpace] = set()
+        self._row_keys: list[list[str]] | None = None
 
     def add_rows(self, space: KeySpace, idents: Iterable[str]) -> None:
         """Rows of a model; the whole model from ``ROWS_PER_MODEL`` on."""
+        self._row_keys = None
         rows = self.rows.setdefault(space, set())
         rows.update(idents)
         if len(rows) > ROWS_PER_MODEL:
@@ -28,11 +33,13 @@ class Writes:
 
     def add_model(self, space: KeySpace) -> None:
         """A write whose rows are many or unknown."""
+        self._row_keys = None
         self.models.add(space)
         self.rows.pop(space, None)
 
     def absorb(self, other: Writes) -> None:
         """All that ``other`` holds, which nobody uses after this: thousands of rows are not hashed twice."""
+        self._row_keys = None
         for space, idents in other.rows.items():
             if space in self.rows:
                 self.add_rows(space, idents)
@@ -58,12 +65,24 @@ class Writes:
             if space not in self.models and idents:
                 yield space, list(idents)
 
+    def row_keys(self) -> list[list[str]]:
+        """KEYS of each script that the rows take: their entries, then their leases. Made once, until more is added."""
+        if self._row_keys is None:
+            self._row_keys = [
+                space.entries(chunk) + space.leases(chunk)
+                for space, idents in self.row_groups()
+                for at in range(0, len(idents), ROWS_PER_SCRIPT)
+                for chunk in (idents[at : at + ROWS_PER_SCRIPT],)
+            ]
+        return self._row_keys
+
     def spaces(self) -> set[KeySpace]:
         """Every model touched."""
         return self.models | {space for space, idents in self.rows.items() if idents}
 
     def clear(self) -> None:
         """Forget everything, as a rollback does."""
+        self._row_keys = None
         self.rows.clear()
         self.models.clear()
 

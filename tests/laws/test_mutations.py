@@ -84,6 +84,8 @@ MUTATIONS = [
     pytest.param("release", "live[token] = nil", "live = {}", id="release-keeps-others"),
     pytest.param("release_all", "live[token] = nil", "live = {}", id="release-all-keeps-others"),
     pytest.param("release", "if is_over then", "if true then", id="release-keeps-strangers"),
+    pytest.param("release", "held == 1 and is_over then", "held == 1 then", id="release-takes-no-row-for-another"),
+    pytest.param("release", "raw ~= mine then", "raw == 0 then", id="release-looks-at-each-row"),
     pytest.param("release", "{unpack(KEYS, rows + 1)}", "{KEYS[1] .. '?'}", id="release-voids-lease"),
     pytest.param("release", "missing - held", "missing - 0 * held", id="release-counts-what-is-missing"),
     # flush

@@ -6,15 +6,18 @@
 --
 -- Ends: a reader that hits the old row after COMMIT and before the invalidation, and a writer that dies in between.
 
-local token, intent_ms, rows = ARGV[1], tonumber(ARGV[2]), #KEYS / 2
+local token, rows = ARGV[1], #KEYS / 2
+local intent_ms = ARGV[2] -- stays text: as a number it would be formatted anew for each row
 local now = now_ms()
 local found = redis.call('MGET', unpack(KEYS, 1, rows))
-local alone = '\202W' .. token .. struct.pack('>I8', now + intent_ms)
+local alone = '\202W' .. token .. struct.pack('>I8', now + tonumber(intent_ms))
+local call = redis.call
 for row = 1, rows do
-  if live_intents(found[row], now) then
-    add_intent(KEYS[row], found[row], token, intent_ms, now)
+  local raw = found[row]
+  if raw and live_intents(raw, now) then
+    add_intent(KEYS[row], raw, token, tonumber(intent_ms), now)
   else
-    redis.call('SET', KEYS[row], alone, 'PX', intent_ms)
+    call('SET', KEYS[row], alone, 'PX', intent_ms)
   end
 end
 redis.call('DEL', unpack(KEYS, rows + 1))

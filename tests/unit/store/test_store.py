@@ -14,8 +14,8 @@ from django_cacheaside.keys import KeySpace
 from django_cacheaside.store import scripts
 from django_cacheaside.store.acts import Bypass, Claim, Filling, Own, Value, Wait
 from django_cacheaside.store.pool import Command
-from django_cacheaside.store.store import KEYS_PER_MGET, ROWS_PER_SCRIPT, Store
-from django_cacheaside.store.writes import Writes
+from django_cacheaside.store.store import KEYS_PER_MGET, Store
+from django_cacheaside.store.writes import ROWS_PER_SCRIPT, Writes
 
 SPACE = KeySpace("shop.product", "main", str)
 OTHER = KeySpace("shop.order", "main", str)

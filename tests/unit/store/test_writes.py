@@ -35,6 +35,27 @@ class TestWrites:
         assert list(writes.row_groups()) == []
         assert writes.spaces() == {PRODUCT}
 
+    def test_keys_of_rows_are_made_once_for_intents_and_release(self) -> None:
+        writes = Writes()
+        writes.add_rows(PRODUCT, ["1"])
+        assert writes.row_keys() == [[PRODUCT.entry("1"), PRODUCT.lease("1")]]
+        assert writes.row_keys() is writes.row_keys()
+
+    def test_keys_of_rows_follow_what_is_added_later(self) -> None:
+        """A release that left a row out would leave its intent, and after that the old row's filler."""
+        writes, other = Writes(), Writes()
+        writes.add_rows(PRODUCT, ["1"])
+        assert len(writes.row_keys()) == 1
+        writes.add_rows(PRODUCT, ["2"])
+        assert sorted(writes.row_keys()[0]) == sorted(PRODUCT.entries("12") + PRODUCT.leases("12"))
+        other.add_rows(ORDER, ["3"])
+        writes.absorb(other)
+        assert [ORDER.entry("3"), ORDER.lease("3")] in writes.row_keys()
+        writes.add_model(PRODUCT)
+        assert writes.row_keys() == [[ORDER.entry("3"), ORDER.lease("3")]]
+        writes.clear()
+        assert writes.row_keys() == []
+
     def test_very_many_rows_become_their_model(self) -> None:
         """A commit must not wait for hundreds of scripts; the epoch is one."""
         writes = Writes()
