@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.apps import AppConfig
@@ -33,14 +33,21 @@ from django.db import connections, router
 from django.db.models import Model, QuerySet
 
 from django_cacheaside import conf
-from django_cacheaside.exceptions import StoreUnavailableError
-from django_cacheaside.orm import runtime
-from django_cacheaside.orm.columns import primary_key
+from django_cacheaside.later import later
 from django_cacheaside.orm.databases import is_private
-from django_cacheaside.orm.index.resolve import KeyDeclarationError, resolve_all
 from django_cacheaside.orm.managers import CacheAsideQuerySet
 from django_cacheaside.orm.mixin import CacheAsideMixin
 from django_cacheaside.orm.registry import Registration, registry
+
+if TYPE_CHECKING:
+    from django_cacheaside import exceptions
+    from django_cacheaside.orm import columns, runtime
+    from django_cacheaside.orm.index import resolve
+else:
+    columns = later("django_cacheaside.orm.columns")
+    exceptions = later("django_cacheaside.exceptions")
+    resolve = later("django_cacheaside.orm.index.resolve")
+    runtime = later("django_cacheaside.orm.runtime")
 
 
 def register_checks() -> None:
@@ -140,7 +147,7 @@ def check_server(**_: Any) -> list[CheckMessage]:
         return []
     try:
         memory = runtime.current().store.info("memory")
-    except StoreUnavailableError as error:
+    except exceptions.StoreUnavailableError as error:
         return [
             Caution(
                 f"The cache server does not answer: {error}",
@@ -174,12 +181,13 @@ def eviction_problem(memory: Mapping[str, str]) -> tuple[str, str] | None:
     return f"The cache server {what} when it is full (maxmemory-policy {policy}).", f"{why} {recommended}"
 
 
-_SETTING_MS = re.compile(
-    r"""(?:-c\s*|--)(?P<name>statement.timeout|lock.timeout)\s*=\s*['"]?(?P<number>[\d.]+)\s*(?P<unit>us|ms|s|min|h|d)?\b""",
-    re.I,
+# compiled when they are used
+_SETTING_MS = (
+    r"""(?i)(?:-c\s*|--)(?P<name>statement.timeout|lock.timeout)\s*=\s*"""
+    r"""['"]?(?P<number>[\d.]+)\s*(?P<unit>us|ms|s|min|h|d)?\b"""
 )
 _UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_LOCK_WAIT_S = re.compile(r"innodb_lock_wait_timeout\s*:?=\s*(\d+)", re.I)
+_LOCK_WAIT_S = r"(?i)innodb_lock_wait_timeout\s*:?=\s*(\d+)"
 
 
 def longest_write(vendor: str, options: Mapping[str, Any]) -> tuple[str, float]:
@@ -190,12 +198,12 @@ def longest_write(vendor: str, options: Mapping[str, Any]) -> tuple[str, float]:
     if vendor == "sqlite":
         return "timeout", float(options.get("timeout", 5.0))
     if vendor == "mysql":
-        limit = _LOCK_WAIT_S.search(str(options.get("init_command", "")))
+        limit = re.search(_LOCK_WAIT_S, str(options.get("init_command", "")))
         return "innodb_lock_wait_timeout", float(limit[1]) if limit else 50.0
     if vendor == "postgresql":
         limits_s = {
             found["name"].lower().replace("-", "_"): float(found["number"]) * _UNIT_S[(found["unit"] or "ms").lower()]
-            for found in _SETTING_MS.finditer(str(options.get("options", "")))
+            for found in re.finditer(_SETTING_MS, str(options.get("options", "")))
         }
         # lock_timeout begins anew for each lock that the statement waits for: it bounds nothing beside the other
         name = "statement_timeout" if limits_s.get("statement_timeout") else "lock_timeout"
@@ -226,7 +234,7 @@ def _manager_messages(model: type[Model]) -> Iterator[CheckMessage]:
 
 def _primary_key_messages(model: type[Model]) -> Iterator[CheckMessage]:
     pk = model._meta.pk
-    if primary_key(model, connections[router.db_for_write(model)]) is None:
+    if columns.primary_key(model, connections[router.db_for_write(model)]) is None:
         yield Caution(
             f"The primary key of {model._meta.label} ({type(pk).__name__}) is of a kind that is not cached.",
             hint="Its rows are read from the database. Cached are those by one of Django's own integer or UUID fields "
@@ -238,8 +246,8 @@ def _primary_key_messages(model: type[Model]) -> Iterator[CheckMessage]:
 
 def _key_messages(registration: Registration) -> Iterator[CheckMessage]:
     model, options = registration.model, registration.options
-    for found in resolve_all(model, options.keys, exclude=options.exclude):
-        if isinstance(found, KeyDeclarationError):
+    for found in resolve.resolve_all(model, options.keys, exclude=options.exclude):
+        if isinstance(found, resolve.KeyDeclarationError):
             yield Error(found.message, hint=found.hint, obj=model, id="cacheaside.E022")
 
 

@@ -14,7 +14,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from django_cacheaside.conf import get_settings
+from django_cacheaside import conf
 
 _PROCESS = os.urandom(4).hex()
 _configured: dict[str, object] = {}
@@ -39,7 +39,7 @@ def identity(connection: BaseDatabaseWrapper) -> str:
     Raises:
         ImproperlyConfigured: ``CACHEASIDE`` is wrong.
     """
-    declared = get_settings().DATABASES.get(connection.alias)
+    declared = conf.get_settings().DATABASES.get(connection.alias)
     if declared is None or is_private(connection):
         return own_name(connection)
     if not is_renamed(connection):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+from django_cacheaside.later import later
 from django_cacheaside.orm.managers import CacheAsideManager, CachedManager, documented_by
-from django_cacheaside.orm.near import forget_age
+
+if TYPE_CHECKING:
+    from django_cacheaside.orm import near
+else:
+    near = later("django_cacheaside.orm.near")
 
 
 class CacheAsideMixin(models.Model):
@@ -26,4 +31,4 @@ class CacheAsideMixin(models.Model):
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
         super().refresh_from_db(*args, **kwargs)
         if (args[1] if len(args) > 1 else kwargs.get("fields")) is None:
-            forget_age(self)
+            near.forget_age(self)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
-from django_cacheaside.conf import DURATIONS, Duration, Settings, duration_problem, nearest, seconds
-from django_cacheaside.engine.near.policy import NearPolicy
-from django_cacheaside.engine.policy import Policy
+from django_cacheaside import conf
+from django_cacheaside.later import later
 from django_cacheaside.orm.index.declarations import KeyDeclaration
-from django_cacheaside.orm.near import near_policy
+
+if TYPE_CHECKING:
+    from django_cacheaside.engine import policy as policies
+    from django_cacheaside.engine.near.policy import NearPolicy
+    from django_cacheaside.orm import near as near_options
+else:
+    near_options = later("django_cacheaside.orm.near")
+    policies = later("django_cacheaside.engine.policy")
 
 OPTIONS = (
     "ttl",
@@ -59,13 +65,13 @@ class ModelOptions:
     precise_updates: bool = False
     shared: bool = False
 
-    def policy(self, settings: Settings) -> Policy:
+    def policy(self, settings: conf.Settings) -> policies.Policy:
         """The durations that hold for the model."""
 
         def chosen_ms(own: float | None, default: float) -> int:
             return round(1000 * (default if own is None else own))
 
-        return Policy(
+        return policies.Policy(
             ttl_ms=chosen_ms(self.ttl, settings.TTL),
             jitter=settings.JITTER if self.jitter is None else self.jitter,
             negative_ttl_ms=chosen_ms(self.negative_ttl, settings.NEGATIVE_TTL),
@@ -98,14 +104,14 @@ def checked_options(model: type[Model], declared: Mapping[str, Any], *, where: s
     chosen: dict[str, Any] = {}
     for name, value in declared.items():
         if name not in OPTIONS:
-            raise ImproperlyConfigured(f"{where} has no option {name!r}. {nearest(name, OPTIONS)}")
+            raise ImproperlyConfigured(f"{where} has no option {name!r}. {conf.nearest(name, OPTIONS)}")
         if name not in _DURATIONS:
             continue
-        allowed = Duration(0, 1) if name == "jitter" else DURATIONS[name.upper()]
-        wrong = duration_problem(name, value, allowed)
+        allowed = conf.Duration(0, 1) if name == "jitter" else conf.DURATIONS[name.upper()]
+        wrong = conf.duration_problem(name, value, allowed)
         if wrong:
             raise ImproperlyConfigured(f"{where}: {wrong}")
-        number = seconds(value)
+        number = conf.seconds(value)
         assert number is not None
         chosen[name] = number
     exclude = _excluded(model, declared["exclude"], where) if "exclude" in declared else _excluded_by_default(model)
@@ -118,8 +124,9 @@ def checked_options(model: type[Model], declared: Mapping[str, Any], *, where: s
     if on_write not in ON_WRITE:
         raise ImproperlyConfigured(f"{where}: on_write is {on_write!r}; it must be 'invalidate' or 'refresh'.")
     chosen["refreshes_on_write"] = on_write == "refresh"
-    near = near_policy(declared.get("near", False), where)
-    return ModelOptions(**chosen, keys=keys, exclude=exclude, near=near, **flags)
+    is_near = declared.get("near", False)
+    chosen["near"] = None if is_near is False else near_options.near_policy(is_near, where)
+    return ModelOptions(**chosen, keys=keys, exclude=exclude, **flags)
 
 
 def declared_options(options: type | None) -> Mapping[str, Any]:
@@ -161,7 +168,7 @@ def _excluded(model: type[Model], names: object, where: str) -> frozenset[str]:
         if name == "pk" or by_name.get(name) in needed:
             raise ImproperlyConfigured(f"{where}: exclude names {name!r}, the primary key, by which hits are checked.")
         if name not in by_name:
-            near = nearest(name, tuple(field.name for field in fields if field.attname not in needed))
+            near = conf.nearest(name, tuple(field.name for field in fields if field.attname not in needed))
             raise ImproperlyConfigured(f"{where}: exclude names {name!r}, no column of {model._meta.label}. {near}")
         excluded.add(by_name[name])
     return frozenset(excluded)

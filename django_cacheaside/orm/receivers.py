@@ -6,18 +6,23 @@ one for every sender would turn fast deletes off for all models of the project.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 
-from django_cacheaside.orm import runtime
-from django_cacheaside.orm.connection_state import is_in_transaction, state_of
-from django_cacheaside.orm.index.index import Index
-from django_cacheaside.orm.near import guard_saves
+from django_cacheaside.later import later
 from django_cacheaside.orm.registry import Registration, registry
-from django_cacheaside.store.writes import Writes
+
+if TYPE_CHECKING:
+    from django_cacheaside.orm import connection_state, near, runtime
+    from django_cacheaside.orm.index.index import Index
+    from django_cacheaside.store.writes import Writes
+else:
+    connection_state = later("django_cacheaside.orm.connection_state")
+    near = later("django_cacheaside.orm.near")
+    runtime = later("django_cacheaside.orm.runtime")
 
 
 def connect_receivers(model: type[Model]) -> None:
@@ -26,14 +31,14 @@ def connect_receivers(model: type[Model]) -> None:
         signal.connect(_add_keys, sender=model, dispatch_uid=f"django_cacheaside.{model._meta.label}")
     registration = registry.get(model)
     if registration is not None and registration.options.near is not None:
-        guard_saves(model)
+        near.guard_saves(model)
 
 
 def _add_keys(sender: type[Model], *, instance: Model, using: str, **_: Any) -> None:
     """In a transaction, note the keys for its COMMIT. In autocommit the net has worked around the statement itself."""
     connection = connections[using]
-    state = state_of(connection)
-    if not is_in_transaction(connection, state):
+    state = connection_state.state_of(connection)
+    if not connection_state.is_in_transaction(connection, state):
         return
     state.has_written = True
     for registration in registrations_of(sender):

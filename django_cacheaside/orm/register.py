@@ -9,17 +9,22 @@ Nothing is added to the model. Importable as early as an ``apps.py``.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
+from django_cacheaside.later import is_imported, later
 from django_cacheaside.orm.managers import CachedManager
-from django_cacheaside.orm.net.wrapper import forget_plans
 from django_cacheaside.orm.options import ModelOptions, checked_options, inherits
 from django_cacheaside.orm.receivers import connect_receivers
 from django_cacheaside.orm.registry import registry
+
+if TYPE_CHECKING:
+    from django_cacheaside.orm.net import wrapper
+else:
+    wrapper = later("django_cacheaside.orm.net.wrapper")
 
 _MIXIN = "django_cacheaside.orm.mixin.CacheAsideMixin"
 
@@ -75,6 +80,12 @@ def _take_up(model: type[Model], options: ModelOptions) -> None:
     registry.add(model, options)
     connect_receivers(model)
     forget_plans()  # its table has a new reader
+
+
+def forget_plans() -> None:
+    """A model was added: who reads which table has changed. Where nobody has connected yet nothing was planned."""
+    if is_imported(wrapper):
+        wrapper.forget_plans()
 
 
 def cached(model: type[Model]) -> CachedManager:

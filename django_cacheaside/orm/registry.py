@@ -11,15 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from django.db.models import Model
 
-from django_cacheaside.conf import Settings, get_settings
-from django_cacheaside.engine.schema import RECORD_S
+from django_cacheaside import conf
 from django_cacheaside.engine.tally import Tally
-from django_cacheaside.keys import KeySpace
-from django_cacheaside.orm.index.resolve import KeyDeclarationError, ResolvedKey, resolve_all
+from django_cacheaside.later import later
 from django_cacheaside.orm.options import ModelOptions, read_options
+
+if TYPE_CHECKING:
+    from django_cacheaside import keys as key_spaces
+    from django_cacheaside.engine import schema
+    from django_cacheaside.orm.index import resolve
+else:
+    key_spaces = later("django_cacheaside.keys")
+    resolve = later("django_cacheaside.orm.index.resolve")
+    schema = later("django_cacheaside.engine.schema")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +57,21 @@ class Registration:
         self.label = model._meta.label_lower
         self.options = options
         self.tally = Tally()
-        self._declared: tuple[ResolvedKey, ...] | None = None
+        self._declared: tuple[resolve.ResolvedKey, ...] | None = None
 
     @property
-    def declared(self) -> tuple[ResolvedKey, ...]:
+    def declared(self) -> tuple[resolve.ResolvedKey, ...]:
         """What ``CacheAside.keys`` declares. All models must be loaded.
 
         Raises:
             KeyDeclarationError: A declaration is wrong.
         """
         if self._declared is None:
-            found = list(resolve_all(self.model, self.options.keys, exclude=self.options.exclude))
+            found = list(resolve.resolve_all(self.model, self.options.keys, exclude=self.options.exclude))
             for one in found:
-                if isinstance(one, KeyDeclarationError):
+                if isinstance(one, resolve.KeyDeclarationError):
                     raise one
-            self._declared = tuple(one for one in found if isinstance(one, ResolvedKey))
+            self._declared = tuple(one for one in found if isinstance(one, resolve.ResolvedKey))
         return self._declared
 
     @property
@@ -74,9 +82,11 @@ class Registration:
             ImproperlyConfigured: The settings are wrong.
         """
         names = ["", *(f".{declared.name}" for declared in self.declared)]
-        return self.keys_in([KeySpace(self.label + name, "<database>", str) for name in names], get_settings())
+        return self.keys_in(
+            [key_spaces.KeySpace(self.label + name, "<database>", str) for name in names], conf.get_settings()
+        )
 
-    def keys_in(self, spaces: Sequence[KeySpace], settings: Settings) -> tuple[Key, ...]:
+    def keys_in(self, spaces: Sequence[key_spaces.KeySpace], settings: conf.Settings) -> tuple[Key, ...]:
         """Each kind of key that the model has in one database.
 
         Args:
@@ -94,7 +104,7 @@ class Registration:
                 Key("epoch", space.epoch, policy.epoch_ms / 1000),
             )
             if kind == "row":
-                keys.append(Key("schema", space.schema("<fingerprint>"), RECORD_S))
+                keys.append(Key("schema", space.schema("<fingerprint>"), schema.RECORD_S))
         return tuple(keys)
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig, apps
 from django.db import connections
@@ -11,17 +11,17 @@ from django.db.backends.signals import connection_created
 from django.db.models import Model
 from django.db.models.signals import class_prepared, post_migrate
 
-from django_cacheaside.orm import runtime
-from django_cacheaside.orm.commit_work import forget_transaction, install_commit_work
-from django_cacheaside.orm.connection_state import state_of
-from django_cacheaside.orm.cursors import watch_cursors
+from django_cacheaside.later import later
 from django_cacheaside.orm.databases import note_configured_names
 from django_cacheaside.orm.mixin import CacheAsideMixin
-from django_cacheaside.orm.net.wrapper import Net, forget_plans
 from django_cacheaside.orm.receivers import connect_receivers
-from django_cacheaside.orm.register import take_up_waiting
+from django_cacheaside.orm.register import forget_plans, take_up_waiting
 from django_cacheaside.orm.registry import registry
-from django_cacheaside.store.writes import Writes
+
+if TYPE_CHECKING:
+    from django_cacheaside.orm import connecting
+else:
+    connecting = later("django_cacheaside.orm.connecting")
 
 
 def wire() -> None:
@@ -38,16 +38,8 @@ def wire() -> None:
     connection_created.connect(_connected, dispatch_uid="django_cacheaside")
     post_migrate.connect(_migrated, dispatch_uid="django_cacheaside")
     for connection in connections.all(initialized_only=True):
-        work_around(connection)
-
-
-def work_around(connection: BaseDatabaseWrapper) -> None:
-    """Put the commit work and the net on a connection. Idempotent."""
-    install_commit_work(connection)
-    watch_cursors(connection)
-    if not any(isinstance(wrapper, Net) for wrapper in connection.execute_wrappers):
-        # at 0: execute_wrapper(), the context manager, takes off whatever is last when it ends
-        connection.execute_wrappers.insert(0, Net(connection))
+        if connection.connection is not None:  # else it will be heard of
+            connecting.work_around(connection)
 
 
 def _register(model: type[Model]) -> None:
@@ -63,18 +55,9 @@ def _prepared(sender: type[Model], **_: Any) -> None:
 
 
 def _connected(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    forget_transaction(state_of(connection))
-    state_of(connection).default_is_snapshot = None
-    work_around(connection)
+    connecting.begin(connection)
 
 
 def _migrated(sender: AppConfig, using: str, **_: Any) -> None:
     """A migration may have changed the columns, or the rows by statements that nobody saw: drop the app's values."""
-    current = runtime.current()
-    writes = Writes()
-    for registration in registry:
-        if registration.model._meta.app_label == sender.label:
-            for space in current.place(registration, connections[using]).spaces:
-                writes.add_model(space)
-    if writes:
-        current.invalidator.invalidate(writes)
+    connecting.drop_values(sender, using)

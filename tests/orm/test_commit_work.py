@@ -20,9 +20,10 @@ from django.db.transaction import Atomic
 from django.test.utils import CaptureQueriesContext
 
 from django_cacheaside.failpoints import armed
+from django_cacheaside.orm.connecting import work_around
 from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.net.wrapper import Net
-from django_cacheaside.orm.wiring import wire, work_around
+from django_cacheaside.orm.wiring import wire
 from tests.app.catalog import Cafe, Country, Item, ItemTag, Maker, Parcel, Tag
 from tests.orm.world import Elsewhere, Server, in_cache, in_database, name
 

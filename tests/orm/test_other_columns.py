@@ -310,6 +310,6 @@ class TestInRedis:
         record, entry = client.get(key), client.get(source.space.entry(str(product.pk)))
         assert 0 < client.pttl(key) <= 600_000
         names = row_codec([Product._meta.get_field("name")], connection, use_tz=True)
-        schemas: Schemas[Any] = Schemas(b"", b"", names.decoder_for, runtime.current()._clock)
+        schemas: Schemas[Any] = Schemas(b"", b"", names.decoder_for, runtime.current().places._clock)
         schemas.learn(entry[HEADER_SIZE : HEADER_SIZE + 8], record)
         assert schemas.decoder(entry[HEADER_SIZE : HEADER_SIZE + 8])(entry[HEADER_SIZE + 8 :]) == ["lamp"]

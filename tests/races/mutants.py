@@ -13,7 +13,7 @@ from django.db import transaction
 
 from django_cacheaside.engine import breaker, debts, fetch, flight, invalidation, lead, look, refresh
 from django_cacheaside.failpoints import reach
-from django_cacheaside.orm import access, commit_work, reading, receivers, rows, runtime, wiring
+from django_cacheaside.orm import access, commit_work, connecting, reading, receivers, rows, runtime
 from django_cacheaside.orm.connection_state import state_of
 from django_cacheaside.orm.index.source import IndexSource
 from django_cacheaside.orm.journal import poller
@@ -225,7 +225,7 @@ def failed_statements_unseen(patch: Patch) -> None:
 @mutant
 def cursors_unwatched(patch: Patch) -> None:
     """COPY passes by."""
-    patch.setattr(wiring, "watch_cursors", lambda connection: None)
+    patch.setattr(connecting, "watch_cursors", lambda connection: None)
 
 
 @mutant

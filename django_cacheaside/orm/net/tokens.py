@@ -16,7 +16,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-_WORD: Final = r"[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*"
+# [A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*, by what is not in them: a set of a million characters takes re 5 ms
+_WORD: Final = r"[^\x00-@\[-^`{-\x7f][^\x00-#%-/:-@\[-^`{-\x7f]*"
 IDENTIFIER: Final = rf'(?:"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`|{_WORD})'
 NAME: Final = rf"{IDENTIFIER}(?:\s*\.\s*{IDENTIFIER})*"
 _BLOCK_COMMENT: Final = r"/\*(?!M?!)[^*/]*(?:(?:\*(?!/)|/(?!\*))[^*/]*)*\*/"
