@@ -82,6 +82,20 @@ def joiners(stage: Stage, pk: int) -> list[Actor[int | None]]:
     return actors
 
 
+def outcomes(actors: list[Actor[int | None]]) -> list[object]:
+    """What each of them ends with. All are let go at once: which of them loads for the others is not said."""
+    for actor in actors:
+        actor.let_go()
+    return [outcome(actor) for actor in actors]
+
+
+def outcome(actor: Actor[int | None]) -> object:
+    try:
+        return actor.finish()
+    except DatabaseError:
+        return DatabaseError
+
+
 @race(mutants.no_flights)
 def many_share_one_load(stage: Stage) -> None:
     """One SELECT for all who came before it was filled."""
@@ -89,7 +103,7 @@ def many_share_one_load(stage: Stage) -> None:
     owner = stage.act(lambda: version(pk), hold_at=["before-load"])
     others = joiners(stage, pk)
     assert owner.finish() == 0
-    assert [other.finish() for other in others] == [0] * MANY
+    assert outcomes(others) == [0] * MANY
     assert sum(actor.selects for actor in [owner, *others]) == 1
     assert found(pk) is Found.HIT
 
@@ -126,13 +140,6 @@ def broken_load(pk: int) -> int | None:
         return version(pk)
 
 
-def outcome(actor: Actor[int | None]) -> object:
-    try:
-        return actor.finish()
-    except DatabaseError:
-        return DatabaseError
-
-
 @race(mutants.never_abandon, mutants.no_errors_shared)
 def load_that_fails(stage: Stage) -> None:
     """It fails once, for all who joined it; its lease is given up, and the next reader loads."""
@@ -140,7 +147,7 @@ def load_that_fails(stage: Stage) -> None:
     owner = stage.act(lambda: broken_load(pk), hold_at=["before-load"])
     others = joiners(stage, pk)
     assert outcome(owner) is DatabaseError
-    assert [outcome(other) for other in others] == [DatabaseError] * MANY
+    assert outcomes(others) == [DatabaseError] * MANY
     assert sum(other.selects for other in others) == 0
     assert not is_leased(pk)
     everybody_sees(stage, pk, 0)
@@ -159,7 +166,7 @@ def load_that_fails_in_its_own_transaction(stage: Stage) -> None:
     owner = stage.act(broken, hold_at=["before-load"])
     others = joiners(stage, pk)
     assert outcome(owner) is DatabaseError
-    assert [outcome(other) for other in others] == [0] * MANY
+    assert outcomes(others) == [0] * MANY
     assert not is_leased(pk)
     everybody_sees(stage, pk, 0)
 
@@ -170,7 +177,7 @@ def past_the_cache(stage: Stage, pk: int) -> None:
     writer = stage.act(lambda: bump(pk), hold_at=["after-commit"])
     others = joiners(stage, pk)
     assert running.finish() in (0, None)
-    assert [other.finish() for other in others] == [1] * MANY
+    assert outcomes(others) == [1] * MANY
     assert running.selects + sum(other.selects for other in others) == 2
     writer.finish()
 
@@ -187,7 +194,7 @@ def bypasses_share_the_next_load(stage: Stage) -> None:
     writer = stage.act(lambda: bump(pk), hold_at=["after-commit"])
     others = joiners(stage, pk)
     assert running.finish() == 0
-    assert [other.finish() for other in others] == [2] * MANY
+    assert outcomes(others) == [2] * MANY
     assert running.selects + sum(other.selects for other in others) == 2
     writer.finish()
     everybody_sees(stage, pk, 2)
