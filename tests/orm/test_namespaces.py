@@ -67,9 +67,10 @@ def schemas(databases: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def tenancy(schemas: None) -> Iterator[Tenancy]:
+def tenancy(schemas: None, server: Server) -> Iterator[Tenancy]:
     tenancy = Tenancy()
     with override_settings(CACHEASIDE={"NAMESPACE": tenancy}):
+        server.forget_processes()
         yield tenancy
 
 
