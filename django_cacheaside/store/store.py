@@ -9,11 +9,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha1
 from time import time_ns
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from redis.exceptions import NoScriptError, ResponseError
-
-from django_cacheaside.exceptions import StoreUnavailableError
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.store import scripts
 from django_cacheaside.store.acts import (
@@ -33,13 +30,10 @@ from django_cacheaside.store.envelope import NONCE_SIZE, TOKEN_SIZE
 from django_cacheaside.store.errors import CLIENT_ERRORS, unavailable
 from django_cacheaside.store.generations import Generations
 from django_cacheaside.store.pool import Command, Pool
-from django_cacheaside.store.scripts import Script
+from django_cacheaside.store.sending import Sender
 from django_cacheaside.store.writes import ROWS_PER_SCRIPT, Writes
 
 KEYS_PER_MGET = 1000
-
-Call = tuple[Script, Sequence[str], Sequence[Any]]
-"""One script with its KEYS and ARGV."""
 
 T = TypeVar("T")
 
@@ -52,7 +46,7 @@ def new_token() -> bytes:
     return os.urandom(TOKEN_SIZE)
 
 
-class Store:
+class Store(Sender):
     """Redis or Valkey, as the protocol uses it. Safe to share between threads and across a fork.
 
     Args:
@@ -63,9 +57,8 @@ class Store:
     """
 
     def __init__(self, pool: Pool, *, probe_key: str) -> None:
-        self._pool = pool
+        super().__init__(pool)
         self._probe_key = probe_key
-        self._trusted: bytes | None = None
         self.generations = Generations()
 
     def now_ms(self) -> int:
@@ -74,7 +67,7 @@ class Store:
 
     def read_one(self, space: KeySpace, ident: str) -> Seen:
         """The epoch and one entry. One round trip: one MGET, no script."""
-        try:
+        try:  # as ``_call`` does: this is the hit
             run, (epoch, entry) = self._pool.call(("MGET", space.epoch, space.entry(ident)))
         except CLIENT_ERRORS as error:
             raise unavailable(error) from error
@@ -88,10 +81,7 @@ class Store:
             ("MGET", space.epoch, *space.entries(chunk)) for chunk in _chunks(idents, KEYS_PER_MGET)
         ]
         if len(commands) == 1:
-            try:
-                run, (epoch, *entries) = self._pool.call(commands[0])
-            except CLIENT_ERRORS as error:
-                raise unavailable(error) from error
+            run, (epoch, *entries) = self._call(commands[0])
             if run != self._trusted:
                 self._meet(run)
             return [SeenRows(self.generations.sealed(run, space.database), epoch, entries)]
@@ -106,10 +96,7 @@ class Store:
 
         One round trip.
         """
-        try:
-            _, records = self._pool.call(("MGET", *(space.schema(one.hex()) for one in fingerprints)))
-        except CLIENT_ERRORS as error:
-            raise unavailable(error) from error
+        _, records = self._call(("MGET", *(space.schema(one.hex()) for one in fingerprints)))
         return list(records)
 
     def acquire(
@@ -243,63 +230,14 @@ class Store:
         run, _ = self._pipeline([("SET", self._probe_key, "1", "PX", 1000)])
         return run
 
-    def trust(self, run: bytes) -> None:
-        """Read from this run of the server from now on, and from no other until that is trusted."""
-        self._trusted = run
-
-    def _meet(self, run: bytes) -> None:
-        """Another run than the trusted one has answered a read. The first one that this process meets is trusted.
-
-        Raises:
-            StoreUnavailableError: It was restarted, or is another server: others may not have noticed yet, and what
-                they commit until they do is not announced.
-        """
-        if self._trusted is not None:
-            raise StoreUnavailableError("the server was restarted, or another one answers in its place")
-        self._trusted = run
-
     def info(self, section: str) -> dict[str, str]:
         """What the server's INFO says in one section. One round trip; unlike CONFIG, managed services allow it."""
-        try:
-            _, text = self._pool.call(("INFO", section))
-        except CLIENT_ERRORS as error:
-            raise unavailable(error) from error
+        _, text = self._call(("INFO", section))
         return dict(line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line)
 
     def close(self) -> None:
         """Hang up all idle connections; the store stays usable."""
         self._pool.close()
-
-    def _run(self, calls: Iterable[Call], *, before: Sequence[Command] = ()) -> list[Any]:
-        """Run scripts in one pipeline, and those that the server doesn't know in a second one by their text.
-
-        Args:
-            before: Plain commands that stand before them in the pipeline. Their replies are not returned.
-        """
-        calls = list(calls)
-        if not calls:
-            return []
-        by_sha = [("EVALSHA", script.sha, len(keys), *keys, *argv) for script, keys, argv in calls]
-        _, replies = self._pipeline([*before, *by_sha])
-        del replies[: len(before)]
-        if unknown := [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
-            by_text = [("EVAL", calls[at][0].text, len(calls[at][1]), *calls[at][1], *calls[at][2]) for at in unknown]
-            _, repaired = self._pipeline(by_text)
-            for at, reply in zip(unknown, repaired, strict=True):
-                replies[at] = reply
-        return replies
-
-    def _pipeline(self, commands: Sequence[Command]) -> tuple[bytes, list[Any]]:
-        try:
-            run, replies = self._pool.pipeline(commands)
-        except CLIENT_ERRORS as error:
-            raise unavailable(error) from error
-        if self._trusted is None:
-            self._trusted = run
-        for reply in replies:
-            if isinstance(reply, ResponseError) and not isinstance(reply, NoScriptError):
-                raise unavailable(reply) from reply
-        return run, replies
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
