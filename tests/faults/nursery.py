@@ -117,7 +117,14 @@ class Part:
 
 
 class Nursery:
-    """The warmed process, as the test run sees it. A context manager; 1 s to start."""
+    """The warmed process, as the test run sees it. A context manager; 1 s to start.
+
+    Args:
+        settings: The module of Django's settings for all that it forks.
+    """
+
+    def __init__(self, settings: str = "tests.settings") -> None:
+        self._settings = settings
 
     def __enter__(self) -> Self:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -125,7 +132,7 @@ class Nursery:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.nursery", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+                env={**os.environ, "DJANGO_SETTINGS_MODULE": self._settings},
                 cwd=Path(__file__).parents[2],
             )
         self._line.settimeout(ANSWER_S)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import redis
@@ -16,27 +14,12 @@ from tests.faults.judge import NEVER, until_relayed
 from tests.faults.nursery import Part, PartError
 from tests.faults.proxy import Proxy
 from tests.faults.scene import PATIENT, READS, RECOVERY_S, RELAYED_S, Scene, until
+from tests.unwell import hung, kill
 
 pytestmark = pytest.mark.faults
 
 SLOWLY_S = 1.5
 """Between two probes, where a commit has to come in between, in seconds."""
-
-
-def kill(valkey: EmbeddedValkey) -> None:
-    assert valkey.pid is not None
-    os.kill(valkey.pid, signal.SIGKILL)
-
-
-@contextmanager
-def hung(valkey: EmbeddedValkey) -> Iterator[None]:
-    """It takes connections and says nothing."""
-    assert valkey.pid is not None
-    os.kill(valkey.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(valkey.pid, signal.SIGCONT)
 
 
 class TestAwayForAll:

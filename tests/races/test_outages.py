@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -30,6 +28,7 @@ from tests.app.models import Product
 from tests.races import mutants
 from tests.races.play import Mutant, bump, elsewhere, everybody_sees, found, make, server, version, warm
 from tests.races.stage import Stage
+from tests.unwell import hung, kill
 
 Outage = Callable[[Stage, EmbeddedValkey], None]
 
@@ -82,23 +81,6 @@ def hand_clock() -> HandClock:
     for agreement in current.agreements.all():
         agreement._clock = clock
     return clock
-
-
-def kill(valkey: EmbeddedValkey) -> None:
-    """Stop the server as a crash does."""
-    assert valkey.pid is not None
-    os.kill(valkey.pid, signal.SIGKILL)
-
-
-@contextmanager
-def hung(valkey: EmbeddedValkey) -> Iterator[None]:
-    """It takes connections and says nothing."""
-    assert valkey.pid is not None
-    os.kill(valkey.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(valkey.pid, signal.SIGCONT)
 
 
 def drop_intents(pk: int) -> None:

@@ -14,10 +14,9 @@ from typing_extensions import Self
 
 from example_project.embedded import EmbeddedValkey
 from tests.faults import parts
-from tests.faults.nursery import Part
+from tests.faults.nursery import Nursery, Part
 from tests.faults.proxy import Proxy
 from tests.soak import reader, writer
-from tests.soak.processes import SoakNursery
 
 READERS = 4
 WRITERS = 3
@@ -62,7 +61,7 @@ class Fleet:
     def __enter__(self) -> Self:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-", dir="/tmp"))
         self._directory = Path(directory)
-        self._nursery = self._stack.enter_context(SoakNursery())
+        self._nursery = self._stack.enter_context(Nursery("tests.soak.settings"))
         for kind, count in (("reader", READERS), ("writer", WRITERS)):
             for number in range(count):
                 path = str(self._directory / f"{kind}{number}")
