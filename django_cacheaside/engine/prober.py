@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from django_cacheaside.threads import start_thread
+
 logger = logging.getLogger("django_cacheaside")
 
 AFTER_FAULT_S = 1.0
@@ -32,13 +34,7 @@ class Prober:
         with self._lock:
             if self._thread is not None or self._ended.is_set():
                 return
-            thread = threading.Thread(target=self._run, name="cacheaside-prober", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # no more threads, or the interpreter ends
-                logger.warning("The cache server is probed by requests: %s", error)
-            else:
-                self._thread = thread
+            self._thread = start_thread("prober", self._run, otherwise="The cache server is probed by requests")
 
     def end(self) -> None:
         """No turn begins any more. Returns at once."""

@@ -17,6 +17,7 @@ from django_cacheaside.engine.breaker import Breaker
 from django_cacheaside.engine.hot import HotKeys
 from django_cacheaside.exceptions import StoreUnavailableError
 from django_cacheaside.store.published import Publication, Published
+from django_cacheaside.threads import start_thread
 
 logger = logging.getLogger("django_cacheaside")
 
@@ -58,19 +59,17 @@ class Publisher:
         self._lock = threading.Lock()
         self._start_lock = threading.Lock()
         self._end = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._is_started = False
 
     def start(self) -> None:
         """Publish every ten seconds or so from now on, if there is anything new. Idempotent."""
-        if self._thread is not None:
+        if self._is_started:
             return
         with self._start_lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="cacheaside-statistics", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError as error:  # no more threads, or the interpreter ends: a read must not fail of it
-                    logger.warning("The counts of this process are published when it ends: %s", error)
+            if not self._is_started:
+                self._is_started = True
+                otherwise = "The counts of this process are published when it ends"
+                start_thread("statistics", self._run, otherwise=otherwise)
 
     def close(self) -> None:
         """Publish no more. The thread ends by itself."""
@@ -87,7 +86,7 @@ class Publisher:
 
     def publish_at_exit(self) -> None:
         """The same, for the last time, if this process has published by itself. Raises nothing."""
-        if self._thread is None or self._end.is_set() or self._breaker.is_open:
+        if not self._is_started or self._end.is_set() or self._breaker.is_open:
             return
         self._end.set()
         if not self._lock.acquire(timeout=AT_EXIT_S):

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from django.core import mail
 from django.db import close_old_connections, connections
 
+from django_cacheaside.threads import start_thread
+
 logger = logging.getLogger("django_cacheaside")
 
 THREADS = 2
@@ -57,9 +59,7 @@ class Background:
     def _has_thread(self) -> bool:
         """Start one more, up to the most. Is there any?"""
         if self._threads < self._most_threads:
-            try:
-                threading.Thread(target=self._work, name="cacheaside-refresh", daemon=True).start()
-            except RuntimeError:  # the process may have no more of them, or is about to end
+            if start_thread("refresh", self._work) is None:
                 return self._threads > 0
             self._threads += 1
         return True

@@ -72,25 +72,23 @@ class Runtime:
         self.hot = HotKeys()
         self.fetcher = Fetcher(
             self.store,
-            self.invalidator.breaker,
+            self.breaker,
             self.agreements,
             clock,
             bypass=Bypass(limit=settings.FALLBACK_LIMIT, wait_s=settings.FALLBACK_WAIT),
-            refresher=Refresher(self.store, self.invalidator.breaker, clock, later=self.background.later),
+            refresher=Refresher(self.store, self.breaker, clock, later=self.background.later),
             hot=self.hot,
         )
         self.written = WrittenRows(self.fetcher, self.breaker, self.background.later)
         self.poller = Poller(
             self.store,
-            self.invalidator.breaker,
+            self.breaker,
             interval_s=settings.RELAY_INTERVAL,
             lease_key=lambda database: alias.make_key("{cacheaside}relay:" + database),
         )
         self.sample_memory = partial(sample_memory, pool)
         self.published = Published(pool, alias.make_key)
-        self.publisher = Publisher(
-            self.published, self.invalidator.breaker, partial(process_fields, self.invalidator), self.hot
-        )
+        self.publisher = Publisher(self.published, self.breaker, partial(process_fields, self.invalidator), self.hot)
         self._make_key = alias.make_key
         self.places = Places(
             alias, settings, clock, near=self.near, begin=self._begin, watch_written=self.written.watch

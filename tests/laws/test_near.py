@@ -507,6 +507,22 @@ class TestKeeper:
         self.near(own)
         assert listeners(own) == 1
 
+    def test_stays_off_where_no_thread_can_be_started(
+        self, own: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """No read fails of it, and it is said once."""
+
+        def fail(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        own.put("1", value())
+        for _ in range(2):
+            assert own.near.find("1") is None
+            own.read()
+        assert own.cache.line is None
+        assert caplog.text.count("The near cache stays off") == 1
+
     def test_takes_up_models_that_come_later(self, own: World) -> None:
         own.put("1", value())
         self.near(own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -457,6 +458,26 @@ class TestPoller:
         looker = self.looker(db_alias)
         looker.watch(relay(db_alias))
         assert looker._thread is None
+
+    def test_a_read_does_not_fail_where_no_thread_can_be_started(
+        self, db_alias: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A process at its limit of threads. Others relay for it, and it tries again with the next model."""
+        from django.core import mail
+
+        def fail(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.delattr(mail, "outbox")
+        looker = self.looker(db_alias)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            looker.watch(relay(db_alias))
+        assert "The journal is left to other processes" in caplog.text
+        looker.watch(relay(db_alias))
+        assert looker._thread is not None
+        looker.close()
+        looker._thread.join(timeout=20)
 
     def test_is_off_by_a_setting(self, db_alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
         from django.core import mail

@@ -15,6 +15,7 @@ from typing import Protocol
 from django_cacheaside.engine.near.line import Line, Listener
 from django_cacheaside.exceptions import StoreUnavailableError, TrackingRefusedError
 from django_cacheaside.store.tracking import Tracking
+from django_cacheaside.threads import start_thread
 
 logger = logging.getLogger("django_cacheaside")
 
@@ -70,8 +71,8 @@ class Keeper:
             return
         with self._lock:
             if self._thread is None and not self._is_closed:
-                self._thread = threading.Thread(target=self._run, name="cacheaside-near", daemon=True)
-                self._thread.start()
+                self._thread = start_thread("near", self._run, otherwise="The near cache stays off")
+                self._is_closed = self._thread is None
 
     def lost(self, reason: object) -> None:
         """The connection is over: said by whoever has found out."""

@@ -11,15 +11,16 @@ import random
 import threading
 from collections.abc import Callable
 
-from django.core import mail
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from django_cacheaside.engine.breaker import Breaker
 from django_cacheaside.exceptions import StoreUnavailableError
+from django_cacheaside.orm.background import may_have_threads
 from django_cacheaside.orm.journal.relay import ENTRIES_PER_BATCH, JournalRelay
 from django_cacheaside.signals import journal_lagging
 from django_cacheaside.store.store import Store, new_token
+from django_cacheaside.threads import start_thread
 
 logger = logging.getLogger("django_cacheaside")
 
@@ -75,11 +76,10 @@ class Poller:
         """Look into this journal too. Starts the thread if there is none."""
         with self._lock:
             self._relays.setdefault(relay.database, relay)
-            if self._interval_s is None or hasattr(mail, "outbox"):  # a test run: Django's mark of it
+            if self._interval_s is None or not may_have_threads():
                 return
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="cacheaside-relay", daemon=True)
-                self._thread.start()
+                self._thread = start_thread("relay", self._run, otherwise="The journal is left to other processes")
 
     def deliver_all(self) -> bool:
         """Deliver what is in the journals now, whoever wrote it, before this process serves hits again.
