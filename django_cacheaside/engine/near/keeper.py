@@ -1,7 +1,8 @@
 """The thread that keeps a near cache connected: it connects, asks for keys, and has the server answer all the time.
 
-Readers never wait for it: as long as there is no connection they ask the server for each entry. Where no thread can
-run, as in uWSGI without ``enable-threads``, there never is one.
+Readers never wait for it: as long as there is no connection they ask the server for each entry. Where no thread can be
+started, there never is one; where it runs only while a request does (uWSGI without ``enable-threads``), what is near
+counts as old after each pause.
 """
 
 from __future__ import annotations
