@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
@@ -20,10 +22,23 @@ class Script:
 
 
 def load_script(name: str) -> Script:
-    """Read ``lua/<name>.lua`` with the common part before it."""
+    """Read ``lua/<name>.lua`` and put before it what it uses of the common part."""
     folder = files(__package__).joinpath("lua")
-    text = "\n".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("common", name))
+    common, own = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("common", name))
+    text = "\n\n".join([*reversed(list(_used(common, own))), own])
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _used(common: str, text: str) -> Iterator[str]:
+    """The definitions that ``text`` needs, the last one first: each stands alone between empty lines.
+
+    The server makes every function anew at each call of a script.
+    """
+    for piece in reversed(common.split("\n\n")):
+        defined = re.search(r"^local (?:function )?(\w+)", piece, re.MULTILINE)
+        if defined and re.search(rf"\b{defined[1]}\b", text):
+            text += piece
+            yield piece
 
 
 ACQUIRE = load_script("acquire")

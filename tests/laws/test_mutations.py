@@ -75,7 +75,7 @@ MUTATIONS = [
         "abandon", "redis.call('DEL', key) end\nend\nreturn", "0 end\nend\nreturn", id="abandon-ends-the-lease"
     ),
     # intents
-    pytest.param("intent", "alone, 'PX', intent_ms", "alone, 'KEEPTTL'", id="intent-expires"),
+    pytest.param("intent", "alone, 'PX', intent_ms, 'GET'", "alone, 'KEEPTTL', 'GET'", id="intent-expires"),
     pytest.param("intent", "'PX', latest - now", "'PX', 1", id="two-intents-expire-with-the-last"),
     pytest.param("intent_all", "'PX', latest - now", "'KEEPTTL'", id="model-intent-expires"),
     pytest.param("intent", DEAD, "if true then", id="dead-intents-go-with-an-intent"),
@@ -83,11 +83,11 @@ MUTATIONS = [
     pytest.param("fill", DEAD, "if true then", id="dead-intents-refuse-no-fill"),
     pytest.param("release", "live[token] = nil", "live = {}", id="release-keeps-others"),
     pytest.param("release_all", "live[token] = nil", "live = {}", id="release-all-keeps-others"),
-    pytest.param("release", "if is_over then", "if true then", id="release-keeps-strangers"),
+    pytest.param("release", "if not is_over then", "if false then", id="release-keeps-strangers"),
     pytest.param("release", "held == 1 and is_over then", "held == 1 then", id="release-takes-no-row-for-another"),
-    pytest.param("release", "raw ~= mine then", "raw == 0 then", id="release-looks-at-each-row"),
-    pytest.param("release", "{unpack(KEYS, rows + 1)}", "{KEYS[1] .. '?'}", id="release-voids-lease"),
-    pytest.param("release", "missing - held", "missing - 0 * held", id="release-counts-what-is-missing"),
+    pytest.param("release", "raw ~= mine then", "false then", id="release-looks-at-each-row"),
+    pytest.param("release", "unpack(gone))", "unpack(gone, 1, rows))", id="release-voids-lease"),
+    pytest.param("release", "1 - held", "1", id="release-counts-what-is-missing"),
     # flush
     pytest.param("flush", "if live_intents(get(KEYS[1]), now_ms()) then return 0 end", "", id="flush-keeps-intents"),
     pytest.param("flush", "return redis.call('DEL', KEYS[1])", "return 0", id="flush-drops-the-epoch"),
@@ -99,8 +99,9 @@ FATAL_MUTATIONS = [
     *[
         pytest.param(script.name, ABSENT, "", "WRONGTYPE", id=f"{script.name}-finds-wrong-type-absent")
         for script in scripts.ROW_SCRIPTS
-        if script not in (scripts.INTENT, scripts.RELEASE)  # MGET finds it so by itself
+        if script not in (scripts.INTENT, scripts.RELEASE)  # SET says so, and MGET finds it so by itself
     ],
+    pytest.param("intent", "if raw and raw.err then", "if false then", "bad argument", id="intent-replaces-wrong-type"),
     pytest.param("release", DEAD, "if true then", "invalid expire time", id="release-drops-dead-intents"),
 ]
 

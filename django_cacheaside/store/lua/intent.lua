@@ -9,15 +9,14 @@
 local token, rows = ARGV[1], #KEYS / 2
 local intent_ms = ARGV[2] -- stays text: as a number it would be formatted anew for each row
 local now = now_ms()
-local found = redis.call('MGET', unpack(KEYS, 1, rows))
 local alone = '\202W' .. token .. struct.pack('>I8', now + tonumber(intent_ms))
-local call = redis.call
 for row = 1, rows do
-  local raw = found[row]
-  if raw and live_intents(raw, now) then
-    add_intent(KEYS[row], raw, token, tonumber(intent_ms), now)
-  else
-    call('SET', KEYS[row], alone, 'PX', intent_ms)
+  local key = KEYS[row]
+  local raw = redis.pcall('SET', key, alone, 'PX', intent_ms, 'GET')
+  if raw and raw.err then -- of another type; or the server takes no writes, and says so again
+    redis.call('SET', key, alone, 'PX', intent_ms)
+  elseif raw and live_intents(raw, now) then
+    add_intent(key, raw, token, tonumber(intent_ms), now)
   end
 end
 redis.call('DEL', unpack(KEYS, rows + 1))

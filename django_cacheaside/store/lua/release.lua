@@ -6,21 +6,25 @@
 --
 -- Ends: a value that was filled while the intent was lost is deleted here, and its filler's lease with it.
 
-local rows = #KEYS / 2
-local now = now_ms()
+local rows, now = #KEYS / 2, now_ms()
 local found = redis.call('MGET', unpack(KEYS, 1, rows))
-local gone = {unpack(KEYS, rows + 1)}
-local missing = rows
+local missing, gone = 0, KEYS
 local mine -- what a row holds that holds our live intent alone: rows of one transaction are mostly equal
+local kept = {}
 for row = 1, rows do
   local raw = found[row]
-  local held, is_over = 1, true
   if not mine or raw ~= mine then
-    held, is_over = drop_intent(KEYS[row], raw, ARGV[1], now)
+    local held, is_over = drop_intent(KEYS[row], raw, ARGV[1], now)
     if held == 1 and is_over then mine = raw end
+    if not is_over then kept[row] = true end
+    missing = missing + 1 - held
   end
-  missing = missing - held
-  if is_over then gone[#gone + 1] = KEYS[row] end
+end
+if next(kept) then
+  gone = {}
+  for at, key in ipairs(KEYS) do
+    if not kept[at] then gone[#gone + 1] = key end
+  end
 end
 redis.call('DEL', unpack(gone))
 return missing
