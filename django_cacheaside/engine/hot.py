@@ -69,7 +69,8 @@ class HotKeys:
         """Let what is recent enter the summary. Another thread may still count into the dict that is taken away."""
         recent, self._recent = self._recent, {}
         estimates, errors, floor = self._estimates, self._errors, self._floor
-        for key, reads in list(recent.items()):  # copied in one step, whatever other threads do to it
+        # copied in one step, whatever other threads do to it: a list of items makes tuples, and so may let others run
+        for key, reads in recent.copy().items():
             if key in estimates:
                 estimates[key] += reads
             else:

@@ -29,7 +29,7 @@ def fields_of(label: str, tally: Tally) -> Iterator[tuple[str, int]]:
     for event, count in tally.counts.items():
         if count:
             yield f"{label}|{event.name}", count
-    for reason, count in list(tally.drops.items()):
+    for reason, count in tally.drops.copy().items():
         yield f"{label}|{_DROP}|{reason}", count
     for kind, histogram in ((_TRIP, tally.round_trips), (_LOAD, tally.load_times)):
         for at, count in nonzero(histogram):

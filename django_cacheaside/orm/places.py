@@ -108,7 +108,7 @@ class Places:
 
     def used(self) -> list[tuple[str, Place]]:
         """Those that this process has used, each with the alias of its database."""
-        return [(alias, place) for (_, alias, _), place in list(self._places.items())]
+        return [(alias, place) for (_, alias, _), place in self._places.copy().items()]
 
     def one_namespace(self) -> AbstractContextManager[None]:
         """For one statement: the namespace is asked for now, and holds for all of its keys.

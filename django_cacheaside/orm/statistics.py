@@ -46,7 +46,7 @@ def process_fields(invalidator: Invalidator) -> dict[str, int]:
     for event in (Event.MISSING_INTENT, Event.LOST_INVALIDATION):
         whole.add(event, invalidator.tally.counts[event])
     fields.update(dict(fields_of(PROCESS, whole)))
-    for (label, event), count in list(invalidator.written.items()):
+    for (label, event), count in invalidator.written.copy().items():
         own = label.rpartition("/")[2]  # without its namespace
         model = ".".join(own.split(".")[:2])
         if own == model:

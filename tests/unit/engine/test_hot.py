@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import threading
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_cacheaside.engine import hot
-from django_cacheaside.engine.hot import HotKeys
+from django_cacheaside.engine.hot import MOST_KEPT, MOST_RECENT, HotKeys
 
 KEYS = 100_000
 DRAWS = 1_000_000
@@ -91,6 +92,26 @@ class TestHotKeys:
         assert failures == []
         assert 0 < sum(taken.values()) <= 3 * 60_000
         assert {key[0] for key in taken} <= set("xyz")
+
+    def test_merges_while_the_collector_lets_others_count(self) -> None:
+        """Up to Python 3.11 any new object may start it, and what it runs may let another thread go on."""
+        keys = HotKeys()
+        for at in range(MOST_RECENT - 1):
+            keys.add(f"k{at}")
+        recent = keys._recent
+
+        def count_on(phase: str, info: object) -> None:
+            recent[f"late{len(recent)}"] = 1
+
+        threshold = gc.get_threshold()
+        gc.callbacks.append(count_on)
+        gc.set_threshold(1)
+        try:
+            keys.add("last")
+        finally:
+            gc.set_threshold(*threshold)
+            gc.callbacks.remove(count_on)
+        assert len(keys.take(2 * MOST_RECENT)) >= MOST_KEPT
 
     def test_merges_while_another_thread_still_counts_into_what_it_merges(self) -> None:
         """Who was interrupted between taking the dict and counting into it goes on with the old one."""
