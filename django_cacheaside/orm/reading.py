@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.utils.asyncio import async_unsafe
 
 from django_cacheaside.engine.access import Access
-from django_cacheaside.engine.source import Missing
+from django_cacheaside.engine.source import MISSING, Missing
 from django_cacheaside.engine.tally import Event, Tally
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.access import access_of
@@ -78,15 +78,14 @@ class Reading(Generic[M]):
     def rows(self, spelt: Iterable[object]) -> dict[Any, Row] | None:
         """As ``many``, the rows themselves."""
         source, written = self._source, self._written
-        value_of = source.key.value
-        pks = dict.fromkeys(map(value_of, spelt))
+        pks = dict.fromkeys(source.key.values(spelt))
         if None in pks:
             return None
         if written and any(written.covers(source.space, source.ident(pk)) for pk in pks):
             self._count_written(len(pks))
             return None
         rows = self._runtime.fetcher.fetch(source, list(pks), self._access)
-        return {pk: row for pk, row in rows.items() if not isinstance(row, Missing)}
+        return {pk: row for pk, row in rows.items() if row is not MISSING}  # type: ignore[misc]  # there is one of its kind
 
     def by_index(self, index: Index, keys: Iterable[Sequence[object]]) -> dict[Values, list[Row] | None] | None:
         """The rows of each key, each the values of a declared key's columns; None if Django must answer.
