@@ -58,6 +58,11 @@ class RecordingPool(Pool):
 
     sent: Sequence[Command] = ()
 
+    def call(self, command: Command) -> tuple[bytes, Any]:
+        if command[0] == "EVALSHA":
+            self.sent = [command]
+        return super().call(command)
+
     def pipeline(self, commands: Sequence[Command]) -> tuple[bytes, list[Any]]:
         if commands and commands[0][0] == "EVALSHA":
             self.sent = commands

@@ -38,8 +38,10 @@ class FakePool:
         return RUN, answer
 
     def call(self, command: Command) -> tuple[bytes, Any]:
-        run, replies = self.pipeline([command])
-        return run, replies[0]
+        run, (reply,) = self.pipeline([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return run, reply
 
 
 def make_store(*answers: list[Any] | Exception) -> tuple[Store, FakePool]:
