@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import json
 import os
@@ -21,6 +22,7 @@ from django.db import connections
 
 from example_project.embedded import EmbeddedValkey
 from tests.app.handy import Quick
+from tests.faults.nursery import PR_SET_PDEATHSIG
 from tests.servers import VALKEY_URL
 from tests.unwell import kill
 
@@ -82,6 +84,11 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
+def _end_with_parent() -> None:
+    """In the server, before it runs: it is told to end when the test run is gone, however that ended."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Site:
     """The site as its visitors know it. A context manager: it must end when it is told to."""
 
@@ -107,6 +114,7 @@ class Site:
                 stderr=log,
                 cwd=Path(__file__).parents[2],
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     def log(self) -> str:
