@@ -65,8 +65,7 @@ class Link:
         connection = self._connection
         replies: list[Any] = []
         try:
-            packed = [pack_command(commands[0])] if len(commands) == 1 else list(_pieces(commands))
-            connection.send_packed_command(packed, check_health=False)
+            connection.send_packed_command(list(_pieces(commands)), check_health=False)
             for _ in commands:
                 try:
                     replies.append(connection.read_response())

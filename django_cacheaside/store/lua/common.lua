@@ -1,4 +1,5 @@
--- Prepended to every script: how the three keys of a row are read.
+-- How the three keys of a row are read. What a script uses of it is put before the script: each definition stands alone
+-- between empty lines, and has none inside.
 --
 --   entry   \202V nonce(8) fresh-until(8, ms) body    a value, valid only under the epoch with this nonce
 --           \202N nonce(8) fresh-until(8, ms)         the row is known to be missing
