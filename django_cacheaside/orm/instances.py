@@ -42,7 +42,10 @@ def instance_builder(model: type[Model], attnames: Sequence[str], *, mark: str |
     by_dict = _compiled(model, attnames, mark)
 
     def by_dict_unless_listened_to(alias: str, rows: Iterable[Sequence[Any]]) -> list[Model]:
-        if post_init.has_listeners(model) or pre_init.has_listeners(model):
+        # asked for the model only if anybody listens at all: that is a look into a dict of weak references
+        if (post_init.receivers and post_init.has_listeners(model)) or (
+            pre_init.receivers and pre_init.has_listeners(model)
+        ):
             return by_from_db(alias, rows)
         return by_dict(alias, rows)
 

@@ -17,7 +17,7 @@ from django_cacheaside.engine.tally import Event, Tally
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.access import access_of
 from django_cacheaside.orm.connection_state import state_of
-from django_cacheaside.orm.databases import may_serve
+from django_cacheaside.orm.databases import connection_of, may_serve
 from django_cacheaside.orm.index.find import find_row, find_rows
 from django_cacheaside.orm.index.index import Index
 from django_cacheaside.orm.index.source import IndexSource, Values
@@ -187,8 +187,9 @@ def begin_reading(model: type[M], alias: str | None, *, is_last: bool = False) -
         alias: What ``using()`` named; None for the router's choice for writes. A replica's alias is read as it is.
         is_last: Will nobody else ask for the same on the way to the database? Then what goes past the cache is counted.
     """
-    if get_running_loop() is not None:
-        refuse_event_loop()
+    is_in_loop = get_running_loop() is not None
+    if is_in_loop:
+        refuse_event_loop()  # unless DJANGO_ALLOW_ASYNC_UNSAFE says otherwise
     if alias is None:
         alias = router.db_for_write(model)
     elif not may_serve(alias, model):
@@ -198,7 +199,7 @@ def begin_reading(model: type[M], alias: str | None, *, is_last: bool = False) -
     if not current.settings.ENABLED or is_disabled():
         _count_passed(model, Event.DISABLED, is_last=is_last)
         return None
-    connection = connections[alias]
+    connection = connections[alias] if is_in_loop else connection_of(alias)
     state = state_of(connection)
     access = access_of(connection, state)
     if access is None:

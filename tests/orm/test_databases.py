@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
 from django_cacheaside import conf
 from django_cacheaside.engine.agreement import Announcement
 from django_cacheaside.orm import databases, runtime
-from django_cacheaside.orm.databases import identity, may_serve
+from django_cacheaside.orm.connection_state import state_of
+from django_cacheaside.orm.databases import connection_of, identity, may_serve
 from django_cacheaside.orm.fingerprint import announcements
+from django_cacheaside.orm.reading import begin_reading
 from tests.app.models import Product
 
 pytestmark = pytest.mark.usefixtures("databases")
@@ -49,6 +54,56 @@ def declared(**identities: str) -> Any:
 def configured(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in production: ``default`` has the name that the settings gave it."""
     monkeypatch.setitem(databases._configured, "default", connections["default"].settings_dict["NAME"])
+
+
+class TestConnectionOf:
+    """It looks where Django's own handler keeps connections, and must find the same one."""
+
+    def test_is_this_threads(self) -> None:
+        mine = connections["default"]
+        with ThreadPoolExecutor(1) as other:
+            theirs = other.submit(lambda: (connection_of("default"), connections["default"])).result()
+        assert connection_of("default") is mine
+        assert theirs[0] is theirs[1] is not mine
+
+    def test_is_what_was_put_there(self, add: Add) -> None:
+        """As a live server's threads do, which share one database in memory."""
+        add("mine")
+        connections["mine"] = shared = connections["sqlite"]
+        assert connection_of("mine") is shared
+
+    def test_is_made_at_the_first_use(self, add: Add) -> None:
+        add("mine")
+        del connections["mine"]
+        assert connection_of("mine").alias == "mine"
+
+    def test_is_found_without_asking_asgiref(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else it would only be slower: nothing would tell that the shortcut leads nowhere."""
+        mine = connections["default"]
+        monkeypatch.setattr(type(connections), "__getitem__", None)
+        assert connection_of("default") is mine
+
+    def test_is_asked_for_where_asgiref_keeps_them_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        mine = connections["default"]
+        monkeypatch.setattr(connections, "_connections", SimpleNamespace(default=mine))
+        assert connection_of("default") is mine
+
+    def test_an_event_loop_has_connections_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With DJANGO_ALLOW_ASYNC_UNSAFE, as a notebook has it: the thread's own is another one there."""
+        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        mine = connections["default"]
+
+        async def is_refused() -> tuple[bool, bool]:
+            loops = connections["default"]
+            try:
+                with transaction.atomic():
+                    state_of(loops).is_snapshot = True
+                    return loops is mine, begin_reading(Product, "default") is None
+            finally:
+                loops.close()
+
+        assert begin_reading(Product, "default") is not None
+        assert asyncio.run(is_refused()) == (False, True)
 
 
 class TestIdentity:
