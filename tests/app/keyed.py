@@ -111,7 +111,16 @@ class Ranking(CacheAsideMixin, Ranked):
     team = models.IntegerField(default=0)
 
     class CacheAside:
-        keys = [Unique("code"), Listing("team"), Listing("level", "team")]
+        keys = [Unique("code"), Listing("team"), Listing("level", "team"), Listing("level")]
+
+
+class Champion(Ranking):
+    """Keys over its grandparent's columns."""
+
+    won = models.IntegerField(default=0)
+
+    class CacheAside:
+        keys = [Unique("code"), Listing("level")]
 
 
 class Quiet(CacheAsideMixin, models.Model):

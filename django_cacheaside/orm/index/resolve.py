@@ -38,6 +38,7 @@ class ResolvedKey:
         name: Of the key space, behind the model's label: ``unique:slug``.
         fields: In the order declared. Those of ``Derived`` in the order of its template.
         tables: Those that have them, as statements name them: the model's own, or parents'.
+        last_table: The model's own, into which a row comes when all its parents have theirs.
         order: Of a listing, where it has one: its own, or the model's.
         sources: The columns by which the key's own may change: themselves, and those that generated ones are made of.
     """
@@ -46,6 +47,7 @@ class ResolvedKey:
     name: str
     fields: tuple[Field[Any, Any], ...]
     tables: frozenset[str]
+    last_table: str
     order: tuple[Direction, ...]
     sources: frozenset[str]
 
@@ -103,6 +105,7 @@ def resolve(model: type[Model], declaration: KeyDeclaration, *, exclude: Iterabl
         name,
         fields,
         frozenset(table_name(field.model) for field in fields),
+        table_name(model),
         _order(model, declaration, where) if isinstance(declaration, Listing) else (),
         frozenset(source for field in fields for source in _sources(field)),
     )

@@ -82,7 +82,9 @@ def add_declared(
         if not _concerns(index.key, statement, table):
             continue
         is_elsewhere = bool(index.key.fields) and index.key.table != table
-        if index.naming is None or not isinstance(sets, (list, tuple)) or is_elsewhere:
+        if index.naming is not None and table not in index.key.tables and index.key.kind != "derived":
+            unknown.after.append(index)  # a child of a row that was there before: only that one has the values
+        elif index.naming is None or not isinstance(sets, (list, tuple)) or is_elsewhere:
             writes.add_model(index.space)  # the values of a row are in two tables, or can't be named
         elif not index.key.fields:
             writes.add_rows(index.space, [""])
@@ -94,12 +96,15 @@ def add_declared(
 
 
 def _concerns(key: ResolvedKey, statement: Statement, table: str) -> bool:
-    """Can the statement make a key wrong? The content of a derived one is anybody's guess."""
+    """Can the statement make a key wrong? The content of a derived one is anybody's guess.
+
+    A row of the model may be new where its parent's is not, which has the key's columns.
+    """
     if key.kind == "derived":
         return True
-    if table not in key.tables or statement.verb is Verb.DELETE:
-        return False
-    return statement.verb is Verb.INSERT or _may_assign(key, statement)
+    if statement.verb is Verb.INSERT:
+        return table in key.tables or table == key.last_table
+    return statement.verb is not Verb.DELETE and table in key.tables and _may_assign(key, statement)
 
 
 def _may_assign(key: ResolvedKey, statement: Statement) -> bool:

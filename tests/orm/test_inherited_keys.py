@@ -1,0 +1,111 @@
+"""Declared keys over a parent's columns, in each way in which a child's row comes about, and goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.db.models import QuerySet
+
+from tests.app.keyed import Champion, Ranked, Ranking
+from tests.orm.costs import Count
+
+_numbers = count(1)
+Add = Callable[[Ranked], object]
+
+
+def add_raw(parent: Ranked) -> None:
+    """As fixtures do: of the child's own table alone."""
+    Ranking(ranked_ptr_id=parent.pk).save_base(raw=True, using=parent._state.db)
+
+
+def add_in_transaction(parent: Ranked) -> None:
+    with transaction.atomic(using=parent._state.db):
+        add_raw(parent)
+
+
+def add_by_sql(parent: Ranked) -> None:
+    with connections[parent._state.db].cursor() as cursor:
+        cursor.execute("INSERT INTO app_ranking (ranked_ptr_id, team) VALUES (%s, 0)", [parent.pk])
+
+
+def add_by_query(parent: Ranked) -> None:
+    with connections[parent._state.db].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO app_ranking (ranked_ptr_id, team) SELECT id, 0 FROM app_ranked WHERE id = %s", [parent.pk]
+        )
+
+
+def add_whole(parent: Ranked) -> None:
+    """Django updates the parent's row, and inserts the child's."""
+    Ranking(ranked_ptr=parent, code=parent.code, level=parent.level).save(using=parent._state.db)
+
+
+WAYS: tuple[Add, ...] = (add_raw, add_in_transaction, add_by_sql, add_by_query, add_whole)
+
+
+@pytest.fixture
+def parent(db_alias: str) -> Ranked:
+    """A row that has no child yet; all keys of the child know that."""
+    number = next(_numbers)
+    parent = QuerySet(Ranked).using(db_alias).create(code=f"inherited {number}", level=number + 500)
+    for _ in range(2):
+        assert found(Ranking, parent) == [[], []]
+    return parent
+
+
+def found(model: Any, parent: Ranked) -> list[list[Any]]:
+    cached = model.cached.using(parent._state.db)
+    return [list(cached.filter(code=parent.code)), list(cached.filter(level=parent.level))]
+
+
+def said(model: Any, parent: Ranked) -> list[list[Any]]:
+    rows = QuerySet(model).using(parent._state.db)
+    return [list(rows.filter(code=parent.code)), list(rows.filter(level=parent.level))]
+
+
+@pytest.mark.parametrize("add", WAYS, ids=[way.__name__ for way in WAYS])
+def test_a_child_of_a_row_that_was_there_is_found(parent: Ranked, add: Add) -> None:
+    add(parent)
+    assert found(Ranking, parent) == said(Ranking, parent) != [[], []]
+
+
+def test_a_fixture_of_the_child_alone(parent: Ranked, tmp_path: Path) -> None:
+    path = tmp_path / "child.json"
+    path.write_text(json.dumps([{"model": "app.ranking", "pk": parent.pk, "fields": {"team": 1}}]))
+    call_command("loaddata", str(path), database=parent._state.db, verbosity=0)
+    assert found(Ranking, parent) == said(Ranking, parent) != [[], []]
+
+
+def test_a_child_that_went_and_comes_back(parent: Ranked) -> None:
+    add_raw(parent)
+    for _ in range(2):
+        assert found(Ranking, parent) != [[], []]
+    Ranking.objects.using(parent._state.db).get(pk=parent.pk).delete(keep_parents=True)
+    for _ in range(2):
+        assert found(Ranking, parent) == [[], []]
+    add_raw(parent)
+    assert found(Ranking, parent) == said(Ranking, parent) != [[], []]
+
+
+def test_a_grandchild(parent: Ranked) -> None:
+    """Of a row whose columns are two tables away."""
+    add_raw(parent)
+    for _ in range(2):
+        assert found(Champion, parent) == [[], []]
+    Champion(ranking_ptr_id=parent.pk, ranked_ptr_id=parent.pk).save_base(raw=True, using=parent._state.db)
+    assert found(Champion, parent) == said(Champion, parent) != [[], []]
+
+
+def test_what_a_child_costs(db_alias: str, count_round_trips: Count) -> None:
+    """A SELECT more for its parent's columns, where the model has keys of them."""
+    number = next(_numbers)
+    with count_round_trips() as costs:
+        Ranking.objects.using(db_alias).create(code=f"costs {number}", level=number)
+    assert (costs.round_trips, costs.selects) == (2, 1), costs.sql
