@@ -130,3 +130,12 @@ class Quiet(CacheAsideMixin, models.Model):
 
     class CacheAside:
         keys = [Unique("slug", serve=False)]
+
+
+class Dotted(CacheAsideMixin, models.Model):
+    """Its table's name has a dot, and no schema."""
+
+    name = models.CharField(max_length=50, default="old")
+
+    class Meta:
+        db_table = "app.dotted"

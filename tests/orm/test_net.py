@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import QuerySet
 
 from django_cacheaside.failpoints import armed
+from django_cacheaside.orm.index.resolve import table_name
+from django_cacheaside.orm.net.statement import read_statement
 from tests.app.catalog import Article, Item
+from tests.app.keyed import Dotted
 from tests.orm.process import Process
 from tests.orm.watch import Check, Undo
 from tests.orm.world import Elsewhere, Server, in_cache, in_database, name, served
@@ -22,6 +26,42 @@ from tests.orm.writes import AUTOCOMMIT, COMMIT, RAW_FORMS, Form, cases, changed
 def test_a_statement_tells_its_keys_and_is_seen_at_once(form: Form, db: str, mode: str, check: Check) -> None:
     """Those of the ORM are in ``test_writes``."""
     check(form, db, mode)
+
+
+class TestNamesOfTables:
+    @pytest.mark.parametrize(
+        ("db_table", "expected"),
+        [
+            ("app_item", "app_item"),
+            ("App_Item", "app_item"),
+            ('"app_item"', "app_item"),
+            ("my.table", "my.table"),
+            ('"my.table"', "my.table"),
+            ('shop"."item', "item"),
+            ('"shop"."item"', "item"),
+            ('shop"."my.table', "my.table"),
+            ("shop`.`item", "item"),
+        ],
+    )
+    def test_are_those_that_statements_say(self, db_table: str, expected: str) -> None:
+        """Django quotes what does not begin and end with quotes, whatever is in it."""
+        model: Any = SimpleNamespace(_meta=SimpleNamespace(db_table=db_table))
+        assert table_name(model) == expected
+        if "`" not in db_table:
+            quoted = connections["default"].ops.quote_name(db_table)
+            assert (read_statement(f"UPDATE {quoted} SET a = 1").table or "").lower() == expected
+
+    def test_may_have_a_dot(self, db_alias: str) -> None:
+        rows = Dotted.objects.using(db_alias)
+        row = rows.create()
+        for _ in range(2):
+            assert Dotted.cached.using(db_alias).get(pk=row.pk).name == "old"
+        rows.filter(pk=row.pk).update(name="new")
+        assert Dotted.cached.using(db_alias).get(pk=row.pk).name == "new"
+        with pytest.raises(Dotted.DoesNotExist):
+            Dotted.cached.using(db_alias).get(pk=row.pk + 1)
+        rows.bulk_create([Dotted(pk=row.pk + 1)])
+        assert Dotted.cached.using(db_alias).get(pk=row.pk + 1).name == "old"
 
 
 class TestReturning:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from string import Formatter
@@ -137,8 +138,11 @@ def _resolved_or_wrong(
 
 
 def table_name(model: type[Model]) -> str:
-    """The model's table as statements name it: bare, where ``db_table`` itself is quoted or holds a schema."""
-    return model._meta.db_table.rsplit(".", 1)[-1].strip('"`').lower()
+    """The model's table as statements name it: bare, where ``db_table`` itself is quoted or holds a schema.
+
+    A schema ends at a dot between quotes, ``schema"."table``; any other dot is part of the name.
+    """
+    return re.split(r'["`]\.["`]', model._meta.db_table)[-1].strip('"`').lower()
 
 
 def _spelt(declaration: KeyDeclaration, attnames: Sequence[str]) -> str:
