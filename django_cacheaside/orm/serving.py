@@ -48,12 +48,14 @@ class Way:
         asked = self.conditions
         if self.is_of_one_row:
             return []
+        exclude = registry.for_model(asked.model).options.exclude
         if asked.order_by:
-            found = directions(asked.model, asked.order_by)
+            found = directions(asked.model, asked.order_by, exclude=exclude)
         elif self.key is not None and isinstance(self.key.declaration, Listing):
             found = list(self.key.order) if asked.default_ordering else []
         else:
-            found = directions(asked.model, (asked.model._meta.ordering or ()) if asked.default_ordering else ())
+            own = (asked.model._meta.ordering or ()) if asked.default_ordering else ()
+            found = directions(asked.model, own, exclude=exclude)
         if not isinstance(found, list):
             return None
         if asked.is_reversed:

@@ -139,3 +139,17 @@ class Dotted(CacheAsideMixin, models.Model):
 
     class Meta:
         db_table = "app.dotted"
+
+
+class Sealed(CacheAsideMixin, models.Model):
+    """Sorted by a column that stays out of Redis."""
+
+    group = models.IntegerField(default=0)
+    secret = models.IntegerField()
+
+    class CacheAside:
+        keys = [Listing("group", order_by="pk")]
+        exclude = ["secret"]
+
+    class Meta:
+        ordering = ["secret"]

@@ -123,6 +123,14 @@ def test_a_column_that_is_kept_out_of_the_cache_is_no_key() -> None:
     assert "kept out of the cache" in found.msg
 
 
+@pytest.mark.parametrize(("order_by", "said"), [("-rank", "'-rank' in order_by"), ((), "'rank' in Meta.ordering")])
+def test_nor_does_a_listing_sort_by_it(order_by: Any, said: str) -> None:
+    (found,) = messages_of([Listing("tenant", order_by=order_by)], exclude=["rank"], ordering=["rank"])
+    assert said in found.msg
+    assert "sorts by a column that exclude keeps out of the cache" in found.msg
+    assert "Sort by other columns" in found.hint
+
+
 def test_the_model_s_own_order_counts_where_a_listing_states_none() -> None:
     (found,) = messages_of([Listing("tenant")], ordering=["sku"])
     assert "'sku' in Meta.ordering, which holds where there is no order_by, sorts text" in found.msg

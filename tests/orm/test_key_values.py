@@ -18,7 +18,7 @@ from django.test import override_settings
 from django_cacheaside.exceptions import UndeclaredLookupError, UndeclaredLookupWarning
 from django_cacheaside.failpoints import armed
 from django_cacheaside.orm import runtime
-from tests.app.keyed import Loose, Precise, Quiet, Ranked, Ranking, Sorted, Spelt
+from tests.app.keyed import Loose, Precise, Quiet, Ranked, Ranking, Sealed, Sorted, Spelt
 from tests.orm.costs import Count
 from tests.orm.world import Elsewhere, Server, ident
 
@@ -247,6 +247,29 @@ class TestOrder:
         with count_round_trips() as costs:
             assert len(Sorted.cached.using(db_alias).filter(group=group).order_by(order)) == 11
         assert len(costs.sql) == 1
+
+    @pytest.mark.parametrize(
+        ("ask", "selects"),
+        [
+            pytest.param(lambda rows, group, pks: rows.filter(pk__in=pks).order_by("secret"), 1, id="pks"),
+            pytest.param(lambda rows, group, pks: rows.filter(group=group).order_by("-secret"), 1, id="listing"),
+            pytest.param(lambda rows, group, pks: rows.filter(pk__in=pks), 1, id="the-model's-own"),
+            pytest.param(lambda rows, group, pks: [rows.filter(group=group).latest("secret")], 1, id="latest"),
+            pytest.param(lambda rows, group, pks: rows.filter(group=group).order_by("pk"), 0, id="another-column"),
+            pytest.param(lambda rows, group, pks: rows.filter(pk=pks[0]).order_by("secret"), 0, id="one-row"),
+        ],
+    )
+    def test_by_a_column_that_is_kept_out_of_the_cache_is_the_database_s(
+        self, ask: Any, selects: int, count_round_trips: Count, db_alias: str
+    ) -> None:
+        group = next(_numbers)
+        pks = [QuerySet(Sealed).using(db_alias).create(group=group, secret=-n).pk for n in range(3)]
+        expected = [one.pk for one in ask(QuerySet(Sealed).using(db_alias), group, pks)]
+        for _ in range(2):
+            assert [one.pk for one in ask(Sealed.cached.using(db_alias), group, pks)] == expected
+        with count_round_trips() as costs:
+            assert [one.pk for one in ask(Sealed.cached.using(db_alias), group, pks)] == expected
+        assert len(costs.sql) == selects
 
 
 class TestInheritance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,12 @@ class Direction:
 
 
 def directions(
-    model: type[Model], order_by: Sequence[Any], *, by_bytes: bool = False
+    model: type[Model], order_by: Sequence[Any], *, exclude: Collection[str], by_bytes: bool = False
 ) -> list[Direction] | tuple[str, str]:
     """What ``order_by`` says, or the word that is wrong in it and what is wrong.
 
     Args:
+        exclude: The attnames that are kept out of the cache: what is served has no values there to sort by.
         by_bytes: Are texts sorted by code points, as a declaration states?
     """
     found: list[Direction] = []
@@ -67,6 +68,8 @@ def directions(
             return str(word), "names no column"
         if field.is_relation and name == field.name:
             return str(word), f"sorts by what it refers to, in another table; say {field.attname!r}"
+        if field.attname in exclude:
+            return str(word), "sorts by a column that exclude keeps out of the cache"
         kind = base_field(field)
         if isinstance(kind, (CharField, TextField)):
             if not by_bytes and not is_ordered_by_bytes(field):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -73,7 +73,7 @@ class ResolvedKey:
         return tuple(str(field.column) for field in self.fields)
 
 
-def resolve(model: type[Model], declaration: KeyDeclaration, *, exclude: Iterable[str] = ()) -> ResolvedKey:
+def resolve(model: type[Model], declaration: KeyDeclaration, *, exclude: Collection[str] = ()) -> ResolvedKey:
     """What ``declaration`` means for ``model``.
 
     Args:
@@ -107,13 +107,13 @@ def resolve(model: type[Model], declaration: KeyDeclaration, *, exclude: Iterabl
         fields,
         frozenset(table_name(field.model) for field in fields),
         table_name(model),
-        _order(model, declaration, where) if isinstance(declaration, Listing) else (),
+        _order(model, declaration, where, exclude=exclude) if isinstance(declaration, Listing) else (),
         frozenset(source for field in fields for source in _sources(field)),
     )
 
 
 def resolve_all(
-    model: type[Model], declarations: Sequence[KeyDeclaration], *, exclude: Iterable[str]
+    model: type[Model], declarations: Sequence[KeyDeclaration], *, exclude: Collection[str]
 ) -> Iterator[ResolvedKey | KeyDeclarationError]:
     """Each declaration of a model resolved, or what is wrong with it."""
     seen: set[str] = set()
@@ -129,7 +129,7 @@ def resolve_all(
 
 
 def _resolved_or_wrong(
-    model: type[Model], declaration: KeyDeclaration, exclude: Iterable[str]
+    model: type[Model], declaration: KeyDeclaration, exclude: Collection[str]
 ) -> ResolvedKey | KeyDeclarationError:
     try:
         return resolve(model, declaration, exclude=exclude)
@@ -222,7 +222,7 @@ def _unique_sets(model: type[Model]) -> Iterator[set[str]]:
                 yield set(constraint.fields)
 
 
-def _order(model: type[Model], declaration: Listing, where: str) -> tuple[Direction, ...]:
+def _order(model: type[Model], declaration: Listing, where: str, *, exclude: Collection[str]) -> tuple[Direction, ...]:
     rows = declaration.max_rows
     if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= MOST_ROWS:
         raise KeyDeclarationError(
@@ -234,7 +234,8 @@ def _order(model: type[Model], declaration: Listing, where: str) -> tuple[Direct
     own = declaration.order_by
     if not isinstance(own, (list, tuple)):
         raise KeyDeclarationError(f"{where} has order_by={own!r}.", "It takes a field's name or a list of them.")
-    found = directions(model, own or model._meta.ordering or (), by_bytes=declaration.collation == "C")
+    by_bytes = declaration.collation == "C"
+    found = directions(model, own or model._meta.ordering or (), exclude=exclude, by_bytes=by_bytes)
     if isinstance(found, list):
         return tuple(found)
     word, wrong = found
