@@ -10,14 +10,19 @@ from itertools import count
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
 from django.db import connections, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, prefetch_related_objects
+from django.shortcuts import get_object_or_404
+from django.template import Context, Template
 from django.test import override_settings
 
 from django_cacheaside.exceptions import UndeclaredLookupError, UndeclaredLookupWarning
 from django_cacheaside.failpoints import armed
 from django_cacheaside.orm import runtime
+from tests.app.catalog import Category, Ware
 from tests.app.keyed import Loose, Precise, Quiet, Ranked, Ranking, Sealed, Sorted, Spelt
 from tests.orm.costs import Count
 from tests.orm.world import Elsewhere, Server, ident
@@ -421,3 +426,63 @@ class TestUndeclared:
             list(Quiet.cached.using(db_alias).filter(pk__in=[1, 2]))
             list(Quiet.objects.using(db_alias).filter(slug__startswith="none"))
             Quiet.cached.using(db_alias).filter(pk=1).first()
+
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            pytest.param(lambda rows, ware: list(rows.filter(name="old").none()), id="none"),
+            pytest.param(lambda rows, ware: list(rows.filter(name="old")[0:0]), id="empty-slice"),
+            pytest.param(lambda rows, ware: ware.category.delete(), id="cascade"),
+            pytest.param(
+                lambda rows, ware: Category.objects.using(ware._state.db).filter(pk=ware.category_id).delete(),
+                id="cascade-of-a-queryset",
+            ),
+            pytest.param(lambda rows, ware: prefetch_related_objects([ware.category], "coded_wares"), id="prefetch"),
+            pytest.param(lambda rows, ware: list(Ware.objects.using(rows.db).prefetch_related("coded")), id="to-field"),
+            pytest.param(lambda rows, ware: ware.coded, id="access"),
+            pytest.param(lambda rows, ware: list(ware.category.ware_set(manager="cached").all()), id="reverse"),
+            pytest.param(
+                lambda rows, ware: ware.full_clean(exclude=["second_category", "genre", "crest"]), id="validation"
+            ),
+            pytest.param(lambda rows, ware: ware.refresh_from_db(), id="refresh"),
+            pytest.param(lambda rows, ware: ware.save(), id="save"),
+            pytest.param(lambda rows, ware: rows.filter(name=ware.name).delete(), id="delete"),
+            pytest.param(lambda rows, ware: rows.filter(name=ware.name).update(name="new"), id="update"),
+            pytest.param(lambda rows, ware: rows.update_or_create(pk=ware.pk, defaults={"name": "n"}), id="upsert"),
+            pytest.param(lambda rows, ware: rows.get_or_create(name=ware.name), id="get-or-create"),
+            pytest.param(lambda rows, ware: lock(rows.filter(name=ware.name)), id="lock"),
+        ],
+    )
+    def test_nor_is_what_django_reads_for_itself_or_in_order_to_write(self, ask: Any, db_alias: str) -> None:
+        """Nor what reads nothing; relations come to ``cached`` by ``base_manager_name``."""
+        category = Category.objects.using(db_alias).create()
+        ware = QuerySet(Ware).using(db_alias).create(name=f"w{next(_numbers)}", category=category, coded=category)
+        ware = QuerySet(Ware).using(db_alias).get(pk=ware.pk)
+        with override_settings(CACHEASIDE={"UNDECLARED": "raise"}):
+            ask(Ware.cached.using(db_alias), ware)
+
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            pytest.param(lambda rows: get_object_or_404(rows, name="none"), id="shortcut"),
+            pytest.param(lambda rows: list(Paginator(rows.filter(name__gt="").order_by("pk"), 5).page(1)), id="page"),
+            pytest.param(lambda rows: Template("{% for one in rows %}{% endfor %}").render(given(rows)), id="template"),
+            pytest.param(lambda rows: async_to_sync(rows.aget)(name="none"), id="coroutine"),
+            pytest.param(lambda rows: rows.in_bulk(["none"], field_name="code"), id="in-bulk"),
+        ],
+    )
+    def test_what_is_asked_through_django_is(self, ask: Any, db_alias: str) -> None:
+        with (
+            override_settings(CACHEASIDE={"UNDECLARED": "raise"}),
+            pytest.raises(UndeclaredLookupError, match="Declare"),
+        ):
+            ask(Category.cached.using(db_alias))
+
+
+def lock(rows: Any) -> None:
+    with transaction.atomic(using=rows.db):
+        list(rows.select_for_update())
+
+
+def given(rows: Any) -> Context:
+    return Context({"rows": rows.filter(name="none")})
