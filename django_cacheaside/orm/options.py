@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,11 +33,13 @@ OPTIONS = (
     "near",
     "precise_updates",
     "shared",
+    "label",
 )
 
 ON_WRITE = ("invalidate", "refresh")
 
 _DURATIONS = ("ttl", "jitter", "negative_ttl", "stale")
+_LABEL = r"[a-z_]\w*\.[a-z_]\w*"
 _USER_BASE = "django.contrib.auth.base_user.AbstractBaseUser"
 
 
@@ -51,6 +54,7 @@ class ModelOptions:
         refreshes_on_write: Is a row that was written loaded again at once, rather than by its next reader?
         near: How much of it each process keeps itself, and how old that may be.
         shared: Is its table the same one in every namespace?
+        label: What its keys carry in place of its own ``app_label.model_name``: that of the class before it.
         precise_updates: Is a write by a condition asked which rows it hit, rather than that the whole model is dropped?
     """
 
@@ -64,6 +68,7 @@ class ModelOptions:
     near: NearPolicy | None = None
     precise_updates: bool = False
     shared: bool = False
+    label: str | None = None
 
     def policy(self, settings: conf.Settings) -> policies.Policy:
         """The durations that hold for the model."""
@@ -87,7 +92,9 @@ def read_options(model: type[Model]) -> ModelOptions:
     Raises:
         ImproperlyConfigured: An option is unknown or out of its range.
     """
-    declared = declared_options(getattr(model, "CacheAside", None))
+    declared = dict(declared_options(getattr(model, "CacheAside", None)))
+    if "label" not in vars(vars(model).get("CacheAside", object)):
+        declared.pop("label", None)  # a base's: two models under one name would take each other's rows for their own
     return checked_options(model, declared, where=f"{model._meta.label}.CacheAside")
 
 
@@ -120,13 +127,16 @@ def checked_options(model: type[Model], declared: Mapping[str, Any], *, where: s
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ImproperlyConfigured(f"{where}: {name} is {value!r}; it must be True or False.")
+    label = declared.get("label")
+    if label is not None and not (isinstance(label, str) and re.fullmatch(_LABEL, label)):
+        raise ImproperlyConfigured(f"{where}: label is {label!r}; it takes a name like {model._meta.label_lower!r}.")
     on_write = declared.get("on_write", "invalidate")
     if on_write not in ON_WRITE:
         raise ImproperlyConfigured(f"{where}: on_write is {on_write!r}; it must be 'invalidate' or 'refresh'.")
     chosen["refreshes_on_write"] = on_write == "refresh"
     is_near = declared.get("near", False)
     chosen["near"] = None if is_near is False else near_options.near_policy(is_near, where)
-    return ModelOptions(**chosen, keys=keys, exclude=exclude, **flags)
+    return ModelOptions(**chosen, keys=keys, exclude=exclude, label=label, **flags)
 
 
 def declared_options(options: type | None) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
 from django_cacheaside import conf
@@ -54,7 +55,7 @@ class Registration:
 
     def __init__(self, model: type[Model], options: ModelOptions) -> None:
         self.model = model
-        self.label = model._meta.label_lower
+        self.label = options.label or model._meta.label_lower
         self.options = options
         self.tally = Tally()
         self._declared: tuple[resolve.ResolvedKey, ...] | None = None
@@ -116,6 +117,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._registrations: dict[type[Model], Registration] = {}
+        self._owners: dict[str, str] = {}
 
     def add(self, model: type[Model], options: ModelOptions | None = None) -> Registration:
         """Make a model a cached one.
@@ -124,16 +126,23 @@ class Registry:
             options: None for those of its ``class CacheAside``.
 
         Raises:
-            ImproperlyConfigured: Its options are wrong.
+            ImproperlyConfigured: Its options are wrong, or another model has its label.
         """
         concrete = model._meta.concrete_model or model
         registration = Registration(concrete, read_options(concrete) if options is None else options)
+        own = concrete._meta.label
+        owner = self._owners.setdefault(registration.label, own)
+        if owner != own:
+            raise ImproperlyConfigured(
+                f"{own} and {owner} would both have their keys under {registration.label!r}, and take each other's "
+                "rows for their own. Give the name as label to one of them at most."
+            )
         self._registrations[concrete] = registration
         return registration
 
     def remove(self, model: type[Model]) -> None:
         """Forget a model, as tests do with models of their own."""
-        del self._registrations[model._meta.concrete_model or model]
+        self._owners.pop(self._registrations.pop(model._meta.concrete_model or model).label, None)
 
     def for_model(self, model: type[Model]) -> Registration:
         """What is known of a cached model.
@@ -166,7 +175,9 @@ class Registry:
             LookupError: It names none; the message says the nearest and lists all.
         """
         wanted = label.lower()
-        found = [one for one in self if wanted in (one.label, one.model._meta.app_label.lower())]
+        found = [
+            one for one in self if wanted in (one.label, one.model._meta.label_lower, one.model._meta.app_label.lower())
+        ]
         if not found:
             names = [name for one in self for name in (one.model._meta.label, one.model._meta.app_label)]
             close = get_close_matches(label, names, n=1)

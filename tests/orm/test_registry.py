@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models
+from django.db.models import QuerySet
 from django.test import override_settings
-from django.test.utils import isolate_apps
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from django_cacheaside.conf import Settings
 from django_cacheaside.models import CacheAsideMixin
@@ -25,6 +26,7 @@ from tests.app.catalog import (
     Country,
     Item,
     ItemProxy,
+    Ledger,
     LedgerTwin,
     Maker,
     Memo,
@@ -202,6 +204,12 @@ class TestOptions:
             pytest.param({"jitter": 2}, r"app\.Late\.CacheAside: .*jitter", id="jitter"),
             pytest.param({"stale": -1}, r"app\.Late\.CacheAside: stale is -1 s; it must be between", id="stale"),
             pytest.param({"stale": True}, r"app\.Late\.CacheAside: stale is True; it takes seconds", id="stale-bool"),
+            pytest.param({"label": "Ledger"}, r"label is 'Ledger'; it takes a name like 'app\.late'", id="label"),
+            pytest.param({"label": "app.Ledger"}, r"label is 'app\.Ledger'; it takes", id="label-case"),
+            pytest.param({"label": 5}, r"label is 5; it takes a name like 'app\.late'", id="label-number"),
+            pytest.param(
+                {"label": "app.item"}, r"app\.Late and app\.Item would both have their keys", id="label-taken"
+            ),
             pytest.param({"on_write": "update"}, r"on_write is 'update'; it must be 'invalidate' or", id="on-write"),
             pytest.param(
                 {"on_write": True}, r"on_write is True; it must be 'invalidate' or 'refresh'", id="on-write-bool"
@@ -213,6 +221,93 @@ class TestOptions:
     ) -> None:
         with pytest.raises(ImproperlyConfigured, match=message):
             registered(**options)
+
+
+class TestLabel:
+    """A class was renamed and its table kept: ``Ledger`` is the old release's, ``LedgerTwin`` the new one's."""
+
+    @pytest.fixture
+    def release(self) -> Iterator[Callable[..., None]]:
+        """Be one release or the other: who has only its own class, and what it declares."""
+        both = {model: registry.for_model(model) for model in (Ledger, LedgerTwin)}
+
+        def be(model: Any, label: str | None = None) -> None:
+            for one in both:
+                if registry.get(one) is not None:
+                    registry.remove(one)
+            registry.add(model, ModelOptions(label=label))
+            forget_plans()
+
+        yield be
+        for one in both:
+            if registry.get(one) is not None:
+                registry.remove(one)
+        for one in both:
+            registry.add(one)
+        forget_plans()
+
+    @pytest.mark.parametrize("is_kept", [True, False])
+    def test_of_the_class_before_keeps_the_keys(
+        self, release: Callable[..., None], db_alias: str, is_kept: bool
+    ) -> None:
+        """Both releases void what the other has cached; without it neither does."""
+        sides = [(Ledger, None), (LedgerTwin, "app.ledger" if is_kept else None)]
+        for (reader, its_label), (writer, label) in (sides, sides[::-1]):
+            pk = QuerySet(Ledger).using(db_alias).create(name="old").pk
+            release(reader, its_label)
+            for _ in range(2):
+                assert reader.cached.using(db_alias).get(pk=pk).name == "old"
+            release(writer, label)
+            writer.objects.using(db_alias).filter(pk=pk).update(name="new")
+            release(reader, its_label)
+            assert reader.cached.using(db_alias).get(pk=pk).name == ("new" if is_kept else "old")
+
+    def test_makes_the_entries_one(self, release: Callable[..., None], db_alias: str) -> None:
+        pk = QuerySet(Ledger).using(db_alias).create(name="old").pk
+        release(Ledger)
+        Ledger.cached.using(db_alias).get(pk=pk)
+        release(LedgerTwin, "app.ledger")
+        with CaptureQueriesContext(connections[db_alias]) as queries:
+            assert type(LedgerTwin.cached.using(db_alias).get(pk=pk)) is LedgerTwin
+        assert list(queries) == []
+
+    def test_commands_know_both_names(self, release: Callable[..., None]) -> None:
+        release(LedgerTwin, "app.ledger")
+        for label in ("app.LedgerTwin", "app.Ledger"):
+            assert [one.model for one in registry.by_label(label)] == [LedgerTwin]
+        assert registry.for_model(LedgerTwin).keys[0].pattern == "{app.ledger@<database>}e:<id>"
+
+    @isolate_apps("tests.app")
+    def test_is_not_inherited(self) -> None:
+        """Nor by an abstract base's options: parent and child have rows of their own under one primary key."""
+
+        class Renamed(CacheAsideMixin, models.Model):
+            class CacheAside:
+                label = "app.before"
+                ttl = 60
+
+            class Meta:
+                app_label = "app"
+
+        class Child(Renamed):
+            class Meta:
+                app_label = "app"
+
+        class Another(Renamed):
+            class CacheAside(Renamed.CacheAside):
+                ttl = 70
+
+            class Meta:
+                app_label = "app"
+
+        try:
+            assert read_options(Renamed) == ModelOptions(ttl=60, label="app.before")
+            assert read_options(Child) == ModelOptions(ttl=60)
+            assert read_options(Another) == ModelOptions(ttl=70)
+        finally:
+            for model in (Renamed, Child, Another):
+                registry.remove(model)
+            forget_plans()
 
 
 class TestDeclaredKeys:
