@@ -13,6 +13,7 @@
     W021   a cached model's primary key is of a kind that is not cached, or composite
     E022   a declaration in CacheAside.keys is wrong
     W023   a database of cached models lacks the journal's table    (check --database)
+    E024   a proxy has a class CacheAside of its own, which nobody reads
     W030   the server may evict intents, or refuse them when it is full    (check --deploy)
     W031   the server does not answer                                      (check --deploy)
 
@@ -26,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
 from django.db import connections, router
@@ -104,15 +105,17 @@ def check_timeouts(**_: Any) -> list[CheckMessage]:
 
 
 def check_models(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
-    """W020, W021 and E022."""
+    """W020, W021, E022 and E024."""
     wanted = None if app_configs is None else {config.label for config in app_configs}
     chosen = [one for one in registry if wanted is None or one.model._meta.app_label in wanted]
-    return [
+    found = [
         message
         for one in chosen
         for messages in (_manager_messages(one.model), _primary_key_messages(one.model), _key_messages(one))
         for message in messages
     ]
+    models = apps.get_models() if app_configs is None else [one for app in app_configs for one in app.get_models()]
+    return found + [message for model in models if model._meta.proxy for message in _proxy_messages(model)]
 
 
 def check_journal(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
@@ -249,6 +252,25 @@ def _key_messages(registration: Registration) -> Iterator[CheckMessage]:
     for found in resolve.resolve_all(model, options.keys, exclude=options.exclude):
         if isinstance(found, resolve.KeyDeclarationError):
             yield Error(found.message, hint=found.hint, obj=model, id="cacheaside.E022")
+
+
+def _proxy_messages(proxy: type[Model]) -> Iterator[CheckMessage]:
+    concrete = proxy._meta.concrete_model
+    if concrete is None or getattr(proxy, "CacheAside", None) is getattr(concrete, "CacheAside", None):
+        return
+    if registry.get(concrete) is None:
+        return  # the name says nothing to us there
+    label = concrete._meta.label
+    where = (
+        "class CacheAside" if issubclass(concrete, CacheAsideMixin) else f"register({concrete._meta.object_name}, …)"
+    )
+    yield Error(
+        f"{proxy._meta.label} has a class CacheAside of its own, which is not read: a proxy shares the rows "
+        f"of {label}, and its options.",
+        hint=f"Put the options into the {where} of {label}, and take them out of the proxy.",
+        obj=proxy,
+        id="cacheaside.E024",
+    )
 
 
 def _error(problem: conf.Problem) -> Error:

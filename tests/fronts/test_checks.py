@@ -22,7 +22,7 @@ from django_cacheaside import checks
 from django_cacheaside.models import CacheAsideManager, CacheAsideMixin, CacheAsideQuerySet, CachedManager
 from django_cacheaside.orm.registry import registry
 from example_project.embedded import EmbeddedValkey
-from tests.app.models import Coded, Priced, Product
+from tests.app.models import Coded, Plain, Priced, Product
 
 
 def ids(messages: list[CheckMessage]) -> list[str]:
@@ -199,6 +199,58 @@ class TestModels:
         Own = type("Own", (CacheAsideMixin, models.Model), {"objects": manager, "__module__": "tests.app.models"})  # noqa: N806
         with cached(Own) as found:
             assert found == []
+
+    def test_reports_a_proxy_with_options_of_its_own(self):
+        """``exclude`` there would keep nothing out."""
+        with isolate_apps("tests.app") as isolated:
+
+            class Kept(CacheAsideMixin, models.Model):
+                class CacheAside:
+                    ttl = 60
+
+                class Meta:
+                    app_label = "app"
+
+            class Silent(Kept):
+                class Meta:
+                    app_label = "app"
+                    proxy = True
+
+            class Own(Kept):
+                class CacheAside:
+                    exclude = ["name"]
+
+                class Meta:
+                    app_label = "app"
+                    proxy = True
+
+            class Unmixed(Product):  # of a model without options
+                class CacheAside:
+                    ttl = 1
+
+                class Meta:
+                    app_label = "app"
+                    proxy = True
+
+            class Foreign(Plain):  # of a model that is not cached
+                class CacheAside:
+                    ttl = 1
+
+                class Meta:
+                    app_label = "app"
+                    proxy = True
+
+        try:
+            found = checks.check_models(app_configs=[isolated.get_app_config("app")])
+        finally:
+            registry.remove(Kept)
+        messages = {one.obj: one for one in found if one.id == "cacheaside.E024"}
+        assert set(messages) == {Own, Unmixed}
+        assert messages[Own].is_serious()
+        assert (
+            messages[Own].hint
+            == "Put the options into the class CacheAside of app.Kept, and take them out of the proxy."
+        )
 
     def test_looks_at_the_apps_that_were_asked_for(self):
         """``manage.py check auth``."""
