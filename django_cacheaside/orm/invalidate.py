@@ -10,7 +10,7 @@ from django.db.models import Model
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.connection_state import is_in_transaction, state_of
 from django_cacheaside.orm.receivers import registrations_of
-from django_cacheaside.orm.registry import registry
+from django_cacheaside.orm.registry import refuse_no_model, registry
 from django_cacheaside.store.writes import Writes
 
 
@@ -31,13 +31,15 @@ def invalidate(what: Model | type[Model], *pks: Any, using: str | None = None) -
 
     Raises:
         LookupError: The model is not cached; the message lists those that are.
-        TypeError: Primary keys beside an instance.
+        TypeError: Primary keys beside an instance; or neither an instance nor a model's class: of a queryset's rows
+            pass the model and their primary keys.
     """
     if isinstance(what, Model):
         if pks:
             raise TypeError("invalidate(instance) takes no primary keys; for several rows: invalidate(Model, pk, pk)")
         model, pks, using = type(what), (what.pk,), using or what._state.db
     else:
+        refuse_no_model(what, call="invalidate(Model, pk, …)")
         model = what
     connection = connections[using or router.db_for_write(model)]
     registrations = registrations_of(model)

@@ -19,7 +19,7 @@ from django_cacheaside.later import is_imported, later
 from django_cacheaside.orm.managers import CachedManager
 from django_cacheaside.orm.options import ModelOptions, checked_options, inherits
 from django_cacheaside.orm.receivers import connect_receivers
-from django_cacheaside.orm.registry import registry
+from django_cacheaside.orm.registry import refuse_no_model, registry
 
 if TYPE_CHECKING:
     from django_cacheaside.orm.net import wrapper
@@ -41,9 +41,11 @@ def register(model: type[Model], **options: Any) -> None:
         options: As in ``class CacheAside``. Durations in seconds.
 
     Raises:
+        TypeError: It is no model's class; a name like "auth.User" does not do.
         ImproperlyConfigured: An option is wrong; the model is a cached one already, abstract, or swapped out; or our
             app is not installed.
     """
+    refuse_no_model(model, call="register(Model)")
     where = f"register({model._meta.label})"
     if not apps.is_installed("django_cacheaside"):
         raise ImproperlyConfigured(f"{where}: add 'django_cacheaside' to INSTALLED_APPS; without it no write is seen.")
@@ -93,7 +95,9 @@ def cached(model: type[Model]) -> CachedManager:
 
     Raises:
         LookupError: The model is not cached; the message lists those that are.
+        TypeError: It is no model's class.
     """
+    refuse_no_model(model, call="cached(Model)")
     if (model._meta.concrete_model or model) not in _waiting:
         registry.for_model(model)
     return _manager_of(model)

@@ -14,7 +14,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Model
+from django.db.models import Manager, Model, QuerySet
+from django.db.models.base import ModelBase
 
 from django_cacheaside import conf
 from django_cacheaside.engine.tally import Tally
@@ -46,6 +47,25 @@ class Key:
     kind: str
     pattern: str
     ttl_s: float
+
+
+def refuse_no_model(what: object, *, call: str) -> None:
+    """Say what ``call`` takes, if it was given something else than a model's class.
+
+    Raises:
+        TypeError: That, with what to pass instead.
+    """
+    if isinstance(what, ModelBase):
+        return
+    if isinstance(what, (Manager, QuerySet)):  # its name alone: to represent a queryset is to evaluate it
+        said = f"a {type(what).__name__}: pass {what.model._meta.object_name}"
+    elif isinstance(what, Model):
+        said = f"an instance: pass {type(what).__name__}"
+    elif isinstance(what, str):
+        said = f"the name {what!r}: import the class, or ask apps.get_model({what!r}) for it"
+    else:
+        said = f"a {type(what).__name__}"
+    raise TypeError(f"{call} takes a model's class, not {said}.")
 
 
 class Registration:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 import django_cacheaside
 from django_cacheaside import disabled, invalidate
@@ -89,6 +90,26 @@ class TestInvalidate:
     def test_of_an_instance_takes_no_primary_keys(self) -> None:
         with pytest.raises(TypeError, match="for several rows"):
             invalidate(Product(pk=1), 2)
+
+    @pytest.mark.parametrize(
+        ("what", "said"),
+        [
+            pytest.param(
+                "app.Product", r"the name 'app\.Product': import the class, or ask apps\.get_model", id="name"
+            ),
+            pytest.param(Product.objects.filter(pk=1), r"a CacheAsideQuerySet: pass Product", id="queryset"),
+            pytest.param(Product.cached, r"a CachedManager: pass Product", id="manager"),
+            pytest.param([1, 2], r"a list", id="list"),
+        ],
+    )
+    def test_of_neither_a_model_nor_an_instance_says_what_to_pass(self, what: Any, said: str, databases: None) -> None:
+        """And asks nobody: a queryset in a message would be evaluated."""
+        with (
+            CaptureQueriesContext(connections["default"]) as queries,
+            pytest.raises(TypeError, match=rf"^invalidate\(Model, pk, …\) takes a model's class, not {said}"),
+        ):
+            invalidate(what)
+        assert list(queries) == []
 
 
 class TestDisabled:

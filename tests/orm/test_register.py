@@ -428,6 +428,20 @@ class TestOptions:
 
 
 class TestRegister:
+    @pytest.mark.parametrize("call", [register, cached])
+    @pytest.mark.parametrize(
+        ("what", "said"),
+        [
+            pytest.param("auth.User", r"the name 'auth\.User': import the class, or ask apps\.get_model", id="name"),
+            pytest.param(User.objects, r"a UserManager: pass User", id="manager"),
+            pytest.param(User(pk=1), r"an instance: pass User", id="instance"),
+            pytest.param(None, r"a NoneType", id="none"),
+        ],
+    )
+    def test_what_is_no_model_is_an_error_that_says_what_to_pass(self, call: Any, what: Any, said: str) -> None:
+        with pytest.raises(TypeError, match=rf"^{call.__name__}\(Model\) takes a model's class, not {said}"):
+            call(what)
+
     def test_twice_is_an_error(self, given: Callable[..., None]) -> None:
         given(User)
         with pytest.raises(ImproperlyConfigured, match=r"cached model already, .* Keep one call, with all its options"):
