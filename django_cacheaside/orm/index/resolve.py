@@ -80,10 +80,14 @@ def resolve(model: type[Model], declaration: KeyDeclaration, *, exclude: Collect
         exclude: The attnames that are kept out of the cache.
 
     Raises:
-        KeyDeclarationError: A field is unknown, of a kind that no key is made of, or kept out; ``Unique`` is not
-            unique; ``Listing`` can't be sorted as it says.
+        KeyDeclarationError: ``serve`` is no bool; a field is unknown, of a kind that no key is made of, or kept out;
+            ``Unique`` is not unique; ``Listing`` can't be sorted as it says.
     """
     where = f"{model._meta.label}.CacheAside: {declaration!r}"
+    if not isinstance(declaration.serve, bool):
+        raise KeyDeclarationError(
+            f"{where} has serve={declaration.serve!r}.", "It is True, or False to void the key and not to serve it yet."
+        )
     names = _template_names(declaration.template, where) if isinstance(declaration, Derived) else declaration.fields
     if not names and not isinstance(declaration, Derived):
         raise KeyDeclarationError(f"{where} names no field.", "Name the columns that rows are found by.")
