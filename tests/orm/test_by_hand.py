@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections, transaction
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
 import django_cacheaside
 from django_cacheaside import disabled, invalidate
+from tests.app.keyed import Gadget
 from tests.app.models import Plain, Product
 
 Behind = Callable[[str], None]
@@ -110,6 +112,17 @@ class TestInvalidate:
         ):
             invalidate(what)
         assert list(queries) == []
+
+    def test_drops_the_entries_of_declared_keys_as_well(self, db_alias: str) -> None:
+        """Under which values a row is found now is for the database to say; the other rows themselves stay."""
+        row, other = (QuerySet(Gadget).using(db_alias).create(sku=f"hand{n}", slug=f"hand{n}") for n in range(2))
+        for lookup in ({"slug": other.slug}, {"slug": other.slug}, {"pk": other.pk}):
+            Gadget.cached.using(db_alias).get(**lookup)
+        invalidate(row)
+        for lookup, selects in (({"pk": other.pk}, 0), ({"slug": other.slug}, 1), ({"slug": other.slug}, 0)):
+            with CaptureQueriesContext(connections[db_alias]) as queries:
+                assert Gadget.cached.using(db_alias).get(**lookup) == other
+            assert len(queries) == selects
 
 
 class TestDisabled:
