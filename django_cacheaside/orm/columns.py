@@ -202,10 +202,15 @@ class DateKey(ColumnKey):
 
 
 class MomentKey(ColumnKey):
-    """A ``DateTimeField`` of moments in UTC, or of wall-clock times without a zone."""
+    """A ``DateTimeField`` of moments in UTC, or of wall-clock times without a zone.
 
-    def __init__(self, *, is_aware: bool) -> None:
+    Args:
+        is_text: Does Django send them as text? Where it doesn't, the time zone of the session says what a text means.
+    """
+
+    def __init__(self, *, is_aware: bool, is_text: bool) -> None:
         self._is_aware = is_aware
+        self._is_text = is_text
 
     def value(self, spelt: object) -> dt.datetime | None:
         if not isinstance(spelt, dt.datetime) or (spelt.utcoffset() is not None) is not self._is_aware:
@@ -217,11 +222,13 @@ class MomentKey(ColumnKey):
 
     def ident_of_parameter(self, parameter: object) -> str | None:
         if isinstance(parameter, str):  # as SQLite's adapter writes it
-            return dt.datetime.fromisoformat(parameter).isoformat() if _MOMENT.fullmatch(parameter) else None
+            is_known = self._is_text and _MOMENT.fullmatch(parameter)
+            return dt.datetime.fromisoformat(parameter).isoformat() if is_known else None
         value = self.value(parameter)
         return None if value is None else self.ident(value)
 
 
+_DIGITS_OF_FLOAT = 15
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
 _DATE = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
 _MOMENT = re.compile(_DATE.pattern + r" (?:[01][0-9]|2[0-3])(?::[0-5][0-9]){2}(?:\.[0-9]{6})?")
@@ -245,12 +252,12 @@ def column_key(field: Field[Any, Any], connection: BaseDatabaseWrapper, *, use_t
     if isinstance(field, BooleanField):
         return BooleanKey()
     if isinstance(field, DecimalField):
-        return DecimalKey(field.decimal_places)
+        return DecimalKey(field.decimal_places) if _is_decimal_in(connection, field) else None
     if isinstance(field, DateTimeField):
         # elsewhere two moments of an hour that a zone repeats may be one value to the database
         is_text = connection.vendor != "postgresql"
         is_sure = connection.timezone_name == "UTC" or not is_text if use_tz else is_text
-        return MomentKey(is_aware=use_tz) if is_sure else None
+        return MomentKey(is_aware=use_tz, is_text=is_text) if is_sure else None
     return DateKey() if isinstance(field, DateField) else None
 
 
@@ -283,6 +290,13 @@ def is_ordered_by_bytes(field: Field[Any, Any]) -> bool:
 def _is_compared_by_bytes(field: Any, connection: BaseDatabaseWrapper) -> bool:
     # elsewhere, or under a collation of the user's, 'abc' may find the row 'ABC'
     return connection.vendor in ("postgresql", "sqlite") and (field.db_collation is None or is_ordered_by_bytes(field))
+
+
+def _is_decimal_in(connection: BaseDatabaseWrapper, field: DecimalField[Any, Any]) -> bool:
+    """Does the database keep every digit? SQLite keeps a float, of which 15 are sure."""
+    if None in (field.max_digits, field.decimal_places):
+        return False  # it keeps what it is given
+    return connection.vendor != "sqlite" or field.max_digits <= _DIGITS_OF_FLOAT
 
 
 def _is_plain(field: Field[Any, Any]) -> bool:

@@ -138,10 +138,12 @@ def _passing(rows: list[Row], way: Way, reading: Reading[Any]) -> list[Row] | No
         if attname not in source.attnames:
             return None
         at, value = source.attnames.index(attname), way.conditions.equal[attname]
+        field = way.conditions.model._meta.get_field(attname)
+        key = column_key(field, connection, use_tz=conf.uses_time_zones())  # type: ignore[arg-type]  # a column
+        if key is None:
+            return None  # None may be a value of its own, as JSON's null, and another value be what NULL is read as
         if value is not None:
-            field = way.conditions.model._meta.get_field(attname)
-            key = column_key(field, connection, use_tz=conf.uses_time_zones())  # type: ignore[arg-type]  # a column
-            value = None if key is None or not key.is_exact else key.value(value)
+            value = key.value(value) if key.is_exact else None
             if value is None:
                 return None
         rows = [row for row in rows if row[at] == value]

@@ -132,6 +132,33 @@ class Quiet(CacheAsideMixin, models.Model):
         keys = [Unique("slug", serve=False)]
 
 
+class Vast(CacheAsideMixin, models.Model):
+    """More digits than a float has, which is what SQLite keeps."""
+
+    amount = models.DecimalField(max_digits=22, decimal_places=2, unique=True)
+
+    class CacheAside:
+        keys = [Unique("amount")]
+
+
+class EmptyAsNull(models.CharField):  # type: ignore[type-arg]  # no class at run time takes any
+    """NULL in the database, empty in Python."""
+
+    def from_db_value(self, value: str | None, *_: object) -> str:
+        return value or ""
+
+    def get_prep_value(self, value: str | None) -> str | None:
+        return super().get_prep_value(value) or None
+
+
+class Nulls(CacheAsideMixin, models.Model):
+    """Columns whose NULL is not Python's None, or not only."""
+
+    data = models.JSONField(null=True)
+    nick = EmptyAsNull(max_length=20, null=True)
+    rank = models.IntegerField(null=True)
+
+
 class Dotted(CacheAsideMixin, models.Model):
     """Its table's name has a dot, and no schema."""
 

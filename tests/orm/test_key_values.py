@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -14,7 +15,7 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import connections, transaction
-from django.db.models import F, QuerySet, prefetch_related_objects
+from django.db.models import F, JSONField, QuerySet, Value, prefetch_related_objects
 from django.shortcuts import get_object_or_404
 from django.template import Context, Template
 from django.test import override_settings
@@ -23,12 +24,31 @@ from django_cacheaside.exceptions import UndeclaredLookupError, UndeclaredLookup
 from django_cacheaside.failpoints import armed
 from django_cacheaside.orm import runtime
 from tests.app.catalog import Category, Ware
-from tests.app.keyed import Loose, Precise, Quiet, Ranked, Ranking, Sealed, Sorted, Spelt
+from tests.app.keyed import Loose, Nulls, Precise, Quiet, Ranked, Ranking, Sealed, Sorted, Spelt, Vast
 from tests.orm.costs import Count
 from tests.orm.world import Elsewhere, Server, ident
 
 UTC = dt.timezone.utc
 _numbers = count(1)
+
+
+@contextmanager
+def in_chicago(connection: Any) -> Iterator[None]:
+    """A database with a ``TIME_ZONE`` of its own."""
+
+    def set_zone(zone: str | None) -> None:
+        connection.close()
+        connection.settings_dict["TIME_ZONE"] = zone
+        for name in ("timezone", "timezone_name"):
+            vars(connection).pop(name, None)
+        runtime.reset()
+
+    before = connection.settings_dict["TIME_ZONE"]
+    set_zone("America/Chicago")
+    try:
+        yield
+    finally:
+        set_zone(before)
 
 
 def spelt(db: str, **values: Any) -> Spelt:
@@ -122,6 +142,24 @@ class TestSpellings:
             cursor.execute("UPDATE app_spelt SET amount = %s WHERE id = %s", [float(value), row.pk])
         assert [one.pk for one in Spelt.cached.using(db_alias).filter(amount=value)] == [row.pk]
 
+    @pytest.mark.parametrize("digits", ["0.1", "99999999999999.99", "1234567890123456.78", "12345678901234567.89"])
+    def test_of_more_digits_than_a_float_has(self, digits: str, db_alias: str) -> None:
+        """SQLite finds the row by what it keeps of them, and gives another value back."""
+        value = Decimal(digits)
+        row = QuerySet(Vast).using(db_alias).create(amount=value)
+        assert [Vast.cached.using(db_alias).get(amount=value) for _ in range(3)] == [row] * 3
+
+    def test_a_moment_in_words_is_what_the_session_says(self, databases: None) -> None:
+        """PostgreSQL reads a text by its session's time zone, ``TIME_ZONE`` of the database, which no text names."""
+        connection = connections["default"]
+        with in_chicago(connection):
+            row, moment = spelt("default"), dt.datetime(2031, 5, 1, 17, tzinfo=UTC)
+            for _ in range(2):
+                assert not Spelt.cached.filter(moment=moment)
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE app_spelt SET moment = %s WHERE id = %s", ["2031-05-01 12:00:00", row.pk])
+            assert list(Spelt.cached.filter(moment=moment)) == list(QuerySet(Spelt).filter(moment=moment)) == [row]
+
     def test_texts_that_differ_by_case_are_two(self, db_alias: str) -> None:
         rows = {text: spelt(db_alias, text=text) for text in ("Lamp", "lamp", "LAMP", "lamp ")}
         for _ in range(3):
@@ -193,6 +231,31 @@ class TestTextsComparedWithoutCase:
         for _ in range(3):
             found = Loose.cached.using(loose).in_bulk(["one", "TWO"], field_name="name")
             assert found == QuerySet(Loose).using(loose).in_bulk(["one", "TWO"], field_name="name")
+
+
+class TestNulls:
+    @pytest.mark.parametrize(
+        "further",
+        [{"data__isnull": True}, {"nick__isnull": True}, {"rank__isnull": True}, {"rank": None}],
+        ids=str,
+    )
+    @pytest.mark.parametrize(
+        "values", [{"data": Value(None, JSONField())}, {"nick": ""}, {"nick": "n", "data": {}, "rank": 1}], ids=str
+    )
+    def test_are_what_the_database_says(self, values: dict[str, Any], further: dict[str, Any], db_alias: str) -> None:
+        """JSON's null is no NULL; and what is read as an empty text may be one."""
+        row = QuerySet(Nulls).using(db_alias).create(**values)
+        expected = list(QuerySet(Nulls).using(db_alias).filter(pk=row.pk, **further))
+        for _ in range(2):
+            assert list(Nulls.cached.using(db_alias).filter(pk=row.pk, **further)) == expected
+
+    def test_of_plain_columns_are_told_from_the_row(self, count_round_trips: Count, db_alias: str) -> None:
+        row = QuerySet(Nulls).using(db_alias).create()
+        for _ in range(2):
+            assert Nulls.cached.using(db_alias).get(pk=row.pk) == row
+        with count_round_trips() as costs:
+            assert list(Nulls.cached.using(db_alias).filter(pk=row.pk, rank=None)) == [row]
+        assert (costs.round_trips, costs.sql) == (1, [])
 
 
 class TestOrder:
