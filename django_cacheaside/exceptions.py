@@ -8,6 +8,7 @@
     │   ├── FewerColumnsError     of a release that has fewer columns: a miss, filled over
     │   └── OtherColumnsError     of a release of which each has columns that the other lacks: a bypass
     ├── UncacheableRowError       a row that does not survive the way into bytes and back: served, never filled
+    ├── OtherSpellingError        the row of another key than was asked for: Django must say what it means
     ├── CacheAsideOverloaded      the server is away, and FALLBACK_LIMIT reads are at the database: 503, try again later
     ├── NearInstanceError         a full ``save()`` of an instance that may be older than the row
     └── UndeclaredLookupError     ``cached`` was asked for what is no declared key, and UNDECLARED is "raise"
@@ -56,6 +57,10 @@ class OtherColumnsError(UndecodableEntryError):
 
 class UncacheableRowError(CacheAsideError):
     """The row would not come back from the cache as it went in: serve it, but do not fill."""
+
+
+class OtherSpellingError(CacheAsideError):
+    """The database holds another value to be equal to the key that was asked for: let Django answer, fill nothing."""
 
 
 class CacheAsideOverloaded(CacheAsideError):  # noqa: N818  a state of the server, as 503 is

@@ -11,9 +11,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any
 from uuid import UUID
 
+from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import (
     BooleanField,
@@ -31,7 +33,26 @@ from django.db.models import (
 
 from django_cacheaside.keys import text_ident
 
-_VALUE_PATH = ("to_python", "get_prep_value", "get_db_prep_value", "from_db_value")
+_VALUE_PATH = (
+    "to_python",
+    "get_prep_value",
+    "get_db_prep_value",
+    "from_db_value",
+    "get_db_converters",
+    "select_format",
+)
+_COLUMN_TYPE = ("db_type", "db_type_parameters", "db_type_suffix", "db_parameters", "rel_db_type")
+_FAMILIES: tuple[tuple[type[Field[Any, Any]], ...], ...] = (
+    (IntegerField,),
+    (CharField, TextField),
+    (UUIDField,),
+    (BooleanField,),
+    (DecimalField,),
+    (DateTimeField,),
+    (DateField,),
+)
+"""Fields whose columns compare values alike, whichever of one family it is; a date-time is a date to Python only."""
+
 _BYTE_ORDER = frozenset({"C", "POSIX", "C.UTF-8", "ucs_basic", "pg_c_utf8", "BINARY"})
 """Collations under which texts compare as Python compares them: equal if the same, ordered by code points."""
 
@@ -239,9 +260,9 @@ KINDS = "Django's own integer, text, UUID, boolean, decimal, date and date-time 
 
 def column_key(field: Field[Any, Any], connection: BaseDatabaseWrapper, *, use_tz: bool) -> ColumnKey | None:
     """How values of ``field`` are named in keys, or None if it is of a kind that is not."""
-    field = base_field(field)
-    if not _is_plain(field):
+    if not is_keyed(field):
         return None
+    field = base_field(field)
     if isinstance(field, IntegerField):
         least, most = connection.ops.integer_field_range(field.get_internal_type())
         return IntegerKey(-(2**63) if least is None else least, 2**63 - 1 if most is None else most)
@@ -262,9 +283,21 @@ def column_key(field: Field[Any, Any], connection: BaseDatabaseWrapper, *, use_t
 
 
 def is_keyed(field: Field[Any, Any]) -> bool:
-    """Are values of ``field`` parts of keys in some database?"""
-    kinds = (IntegerField, CharField, TextField, UUIDField, BooleanField, DecimalField, DateField)
-    return isinstance(base_field(field), kinds) and _is_plain(base_field(field))
+    """Are values of ``field`` parts of keys in some database?
+
+    Not if a class of the user's changes them, or the type of the column: ``citext``, ``COLLATE NOCASE``, ``char(12)``
+    and ``timestamp(0)`` hold values to be equal that are not equal to Python.
+    """
+    kind: Any = type(field)
+    while (target := _target(field)) is not None:
+        if not _is_django_s(kind):
+            return False
+        field, kind = target, type(target)
+    family = _family(kind)
+    if family is None or not _is_django_s(kind):
+        return False
+    type_of_column: Any = getattr(models, field.get_internal_type(), None)
+    return isinstance(type_of_column, type) and _family(type_of_column) is family
 
 
 def primary_key(model: type[Model], connection: BaseDatabaseWrapper) -> ColumnKey | None:
@@ -277,9 +310,16 @@ def primary_key(model: type[Model], connection: BaseDatabaseWrapper) -> ColumnKe
 
 def base_field(field: Any) -> Field[Any, Any]:
     """The field that says what the values are: a foreign key's target, what a generated column gives."""
-    while field.remote_field or isinstance(field, GeneratedField):
-        field = field.target_field if field.remote_field else field.output_field
+    while (target := _target(field)) is not None:
+        field = target
     return field  # type: ignore[no-any-return]
+
+
+def _target(field: Any) -> Any | None:
+    """The field that says what the values of another one are; None of one that says it itself."""
+    if field.remote_field:
+        return field.target_field
+    return field.output_field if isinstance(field, GeneratedField) else None
 
 
 def is_ordered_by_bytes(field: Field[Any, Any]) -> bool:
@@ -299,7 +339,13 @@ def _is_decimal_in(connection: BaseDatabaseWrapper, field: DecimalField[Any, Any
     return connection.vendor != "sqlite" or field.max_digits <= _DIGITS_OF_FLOAT
 
 
-def _is_plain(field: Field[Any, Any]) -> bool:
-    """Are values of this field what Django's own class makes of them?"""
-    methods = (getattr(type(field), name, None) for name in _VALUE_PATH)
+@cache
+def _is_django_s(kind: Any) -> bool:
+    """Are the values of such fields, and the types of their columns, what a class of Django's makes of them?"""
+    methods = (getattr(kind, name, None) for name in (*_VALUE_PATH, *_COLUMN_TYPE))
     return all(method is None or method.__module__.startswith("django.") for method in methods)
+
+
+@cache
+def _family(kind: Any) -> tuple[type[Field[Any, Any]], ...] | None:
+    return next((family for family in _FAMILIES if issubclass(kind, family)), None)

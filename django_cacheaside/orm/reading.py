@@ -14,6 +14,7 @@ from django.utils.asyncio import async_unsafe
 from django_cacheaside.engine.access import Access
 from django_cacheaside.engine.source import MISSING, Missing
 from django_cacheaside.engine.tally import Event, Tally
+from django_cacheaside.exceptions import OtherSpellingError
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.access import access_of
 from django_cacheaside.orm.connection_state import state_of
@@ -64,7 +65,10 @@ class Reading(Generic[M]):
         if self._written and self._written.covers(source.space, source.ident(pk)):
             self._count_written(1)
             return None
-        row = self._runtime.fetcher.fetch_one(source, pk, self._access)
+        try:
+            row = self._runtime.fetcher.fetch_one(source, pk, self._access)
+        except OtherSpellingError:
+            return None
         return row if isinstance(row, Missing) else self.build((row,))[0]
 
     def many(self, spelt: Iterable[object]) -> dict[Any, M] | None:
@@ -84,7 +88,10 @@ class Reading(Generic[M]):
         if written and any(written.covers(source.space, source.ident(pk)) for pk in pks):
             self._count_written(len(pks))
             return None
-        rows = self._runtime.fetcher.fetch(source, list(pks), self._access)
+        try:
+            rows = self._runtime.fetcher.fetch(source, list(pks), self._access)
+        except OtherSpellingError:
+            return None
         return {pk: row for pk, row in rows.items() if row is not MISSING}  # type: ignore[misc]  # there is one of its kind
 
     def by_index(self, index: Index, keys: Iterable[Sequence[object]]) -> dict[Values, list[Row] | None] | None:
@@ -99,7 +106,10 @@ class Reading(Generic[M]):
         if None in values:
             return None
         known = [one for one in values if one is not None]
-        return find_rows(self._runtime.fetcher, source, self._source, known, self._access)
+        try:
+            return find_rows(self._runtime.fetcher, source, self._source, known, self._access)
+        except OtherSpellingError:
+            return None
 
     def one_by_index(self, index: Index, spelt: Sequence[object]) -> M | Missing | None:
         """As ``one``, by the values of a ``Unique``. A hit is two round trips."""
@@ -107,7 +117,10 @@ class Reading(Generic[M]):
         values = None if source is None else source.naming.values(spelt)
         if source is None or values is None:
             return None
-        row = find_row(self._runtime.fetcher, source, self._source, values, self._access)
+        try:
+            row = find_row(self._runtime.fetcher, source, self._source, values, self._access)
+        except OtherSpellingError:
+            return None
         return row if row is None or isinstance(row, Missing) else self.build((row,))[0]
 
     def _source_of(self, index: Index) -> IndexSource | None:

@@ -13,7 +13,7 @@ from django_cacheaside.clock import Clock
 from django_cacheaside.engine.policy import Policy
 from django_cacheaside.engine.schema import Schemas
 from django_cacheaside.engine.source import Source
-from django_cacheaside.exceptions import UncacheableRowError, UndecodableEntryError
+from django_cacheaside.exceptions import OtherSpellingError, UncacheableRowError, UndecodableEntryError
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.orm.codec import FINGERPRINT_SIZE, RowCodec, row_codec
 from django_cacheaside.orm.columns import ColumnKey
@@ -68,6 +68,12 @@ class RowSource(Source[Any, Row]):
         self._select: _Select | None = None
 
     def load(self, pks: Sequence[Any], /) -> dict[Any, Row]:
+        """As a source does.
+
+        Raises:
+            OtherSpellingError: A row came that nobody asked for, and one that was asked for did not: the column is not
+                what its field says, and holds the two to be equal.
+        """
         connection = connections[self.alias]
         if self._select is None:
             self._select = _Select(self._model, connection, self.attnames, pks[0])
@@ -76,6 +82,8 @@ class RowSource(Source[Any, Row]):
         for start in range(0, len(pks), size):
             for row in self._select.rows(connection, pks[start : start + size]):
                 rows[row[self._pk_at]] = row
+        if (others := rows.keys() - pks) and any(pk not in rows for pk in pks):
+            raise OtherSpellingError(f"{self._model._meta.label}: the database gave the row {others.pop()!r}")
         return rows
 
     def is_shared(self, error: Exception, /, *, rows: int) -> bool:

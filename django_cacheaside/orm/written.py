@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from django_cacheaside.engine.access import Access
 from django_cacheaside.engine.breaker import Breaker
 from django_cacheaside.engine.fetch import Fetcher
 from django_cacheaside.engine.refresh import Later
+from django_cacheaside.exceptions import OtherSpellingError
 from django_cacheaside.keys import KeySpace
 from django_cacheaside.orm.rows import RowSource
 from django_cacheaside.store.writes import Writes
@@ -75,7 +77,8 @@ class WrittenRows:
         pks = [pk for ident in idents if (pk := source.key.value_of_ident(ident)) is not None]
         try:
             if not self._breaker.is_open:
-                self._fetcher.fetch(source, pks, Access.FULL)
+                with suppress(OtherSpellingError):  # they are not cached
+                    self._fetcher.fetch(source, pks, Access.FULL)
         except BaseException:
             self._forget(source.space)
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
 from django_cacheaside import Derived, Listing, Unique
@@ -76,6 +77,36 @@ class Loose(CacheAsideMixin, models.Model):
 
     name = models.CharField(max_length=50, unique=True)
     size = models.CharField(max_length=50, default="")
+
+    class CacheAside:
+        keys = [Unique("name"), Listing("size")]
+
+
+class UncasedField(models.CharField):  # type: ignore[type-arg]  # no class at run time takes any
+    """Texts of which the database holds several to be equal: without their case, or their spaces at the end."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return "varchar(12) COLLATE NOCASE" if connection.vendor == "sqlite" else "char(12)"
+
+
+class Uncased(CacheAsideMixin, models.Model):
+    """Has a column that its field has given another type."""
+
+    code = UncasedField(max_length=12, unique=True)
+
+
+class UncasedKey(CacheAsideMixin, models.Model):
+    """Its primary key is one."""
+
+    code = UncasedField(max_length=12, primary_key=True)
+
+
+class Legacy(CacheAsideMixin, models.Model):
+    """Its columns have other types than its fields say where a test says so."""
+
+    code = models.CharField(max_length=12, primary_key=True)
+    name = models.CharField(max_length=12, unique=True)
+    size = models.CharField(max_length=12, default="")
 
     class CacheAside:
         keys = [Unique("name"), Listing("size")]

@@ -14,7 +14,35 @@ from django_cacheaside import Derived, Listing, Unique, checks
 from django_cacheaside.models import CacheAsideMixin
 from django_cacheaside.orm.options import checked_options
 from django_cacheaside.orm.registry import Registration, registry
-from tests.app.keyed import Gadget, Section
+from tests.app.keyed import Gadget, Section, UncasedField, UncasedKey
+
+
+class NamedSlugField(models.SlugField):  # type: ignore[type-arg]  # no class at run time takes any
+    """As packages have them: says that its column is that of Django's own."""
+
+    def get_internal_type(self) -> str:
+        return "SlugField"
+
+
+class FoundField(models.CharField):  # type: ignore[type-arg]
+    """Its column's type is said by a backend of somebody's."""
+
+    def get_internal_type(self) -> str:
+        return "CITextField"
+
+
+class ShoutedField(models.CharField):  # type: ignore[type-arg]
+    """Read otherwise than it is written."""
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> Any:
+        return f"UPPER({sql})", params
+
+
+class ShortKey(models.ForeignKey):  # type: ignore[type-arg]
+    """Refers to a row by a column of another type."""
+
+    def db_type(self, connection: Any) -> str:
+        return "char(3)"
 
 
 def messages_of(keys: Any, **options: Any) -> list[Any]:
@@ -37,6 +65,12 @@ def messages_of(keys: Any, **options: Any) -> list[Any]:
             rate = models.FloatField()
             note = models.TextField(db_collation="C")
             once = models.CharField(max_length=5)
+            named = NamedSlugField(unique=True)
+            uncased = UncasedField(max_length=5)
+            found = FoundField(max_length=5)
+            shouted = ShoutedField(max_length=5)
+            uncased_key = models.ForeignKey(UncasedKey, models.CASCADE)
+            short = ShortKey(Section, models.CASCADE, related_name="+")
 
             class Meta:
                 app_label = "app"
@@ -62,13 +96,20 @@ def messages_of(keys: Any, **options: Any) -> list[Any]:
         pytest.param(Unique("slugg"), "Unique('slugg') names 'slugg', no column", "Did you mean 'slug'?", id="unknown"),
         pytest.param(Unique(), "names no field", "Name the columns", id="none"),
         pytest.param(Unique("slug", "slug"), "names a field twice", "once", id="twice"),
-        pytest.param(Unique("sku"), "is not unique", "Unique are: above; rank, tenant; sku, tenant; slug.", id="part"),
+        pytest.param(
+            Unique("sku"), "is not unique", "Unique are: above; named; rank, tenant; sku, tenant; slug.", id="part"
+        ),
         pytest.param(Unique("sku"), "is not unique", "Listing('sku')", id="say-listing"),
         pytest.param(Unique("once"), "is not unique", "", id="unique-under-a-condition"),
         pytest.param(Unique("rank"), "is not unique", "", id="unique-by-an-expression"),
         pytest.param(Unique("section__name"), "no column of the model", "", id="across-a-relation"),
         pytest.param(Listing("data"), "names 'data', a JSONField", "Parts of keys are", id="json"),
         pytest.param(Listing("rate"), "names 'rate', a FloatField", "decimal", id="float"),
+        pytest.param(Listing("uncased"), "names 'uncased', a UncasedField", "Parts of keys are", id="column-type"),
+        pytest.param(Listing("found"), "names 'found', a FoundField", "Parts of keys are", id="backend-s-type"),
+        pytest.param(Listing("shouted"), "names 'shouted', a ShoutedField", "Parts of keys are", id="read-otherwise"),
+        pytest.param(Listing("uncased_key"), "names 'uncased_key', a UncasedField", "", id="target-s-type"),
+        pytest.param(Listing("short"), "names 'short'", "Parts of keys are", id="foreign-key-s-type"),
         pytest.param(Listing("tenant", order_by="rnak"), "'rnak' in order_by names no column", "'rank'", id="order"),
         pytest.param(Listing("tenant", order_by="sku"), "'sku' in order_by sorts text", "Sort by other", id="text"),
         pytest.param(Listing("tenant", order_by="section"), "another table; say 'section_id'", "", id="relation"),
@@ -100,6 +141,7 @@ def test_is_an_error_that_says_what_to_do(key: Any, message: str, hint: str) -> 
     [
         pytest.param([Unique("slug"), Unique("tenant", "sku"), Unique("rank", "tenant"), Unique("above")], id="unique"),
         pytest.param([Unique("slug", "sku")], id="more-than-unique"),
+        pytest.param([Unique("named")], id="django-s-type"),
         pytest.param([Listing("section"), Listing("section_id", "tenant")], id="listing"),
         pytest.param([Listing("tenant", order_by=["-rank", "note", "pk"])], id="order"),
         pytest.param([Listing("tenant", order_by="sku", collation="C")], id="stated-collation"),

@@ -60,7 +60,9 @@ def find_row(
     def outdated(hits: Mapping[Values, Found]) -> Sequence[Values]:
         reach("after-index")
         found = hits[values]
-        (pk,) = found.pks or ()
+        if found.pks is None:
+            return ()
+        (pk,) = found.pks
         row = fetcher.fetch_one(rows, pk, access)
         found.rows = [] if isinstance(row, Missing) or not index.has_values(row, values) else [row]
         return () if found.rows else (values,)

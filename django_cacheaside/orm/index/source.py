@@ -44,7 +44,8 @@ class Found:
     """What an entry says, or the database.
 
     Args:
-        pks: Of the rows with the values; None if there are more than ``max_rows``.
+        pks: Of the rows with the values; None if Django must answer: there are more than ``max_rows``, or the database
+            gave rows with other values, which it holds to be equal.
         rows: Those rows, if they came with the answer. Not in their order; private to who reads.
     """
 
@@ -157,9 +158,10 @@ class IndexSource(Source[Values, Found]):
         if self.is_listing:
             for values in keys:
                 rows = self._select(Q(**dict(zip(self.key.attnames, values, strict=True))), self.max_rows + 1)
-                if rows:
-                    is_too_long = len(rows) > self.max_rows
-                    found[values] = Found(None) if is_too_long else Found([*map(self.pk_of, rows)], rows)
+                if len(rows) > self.max_rows or not all(self.has_values(row, values) for row in rows):
+                    found[values] = Found(None)
+                elif rows:
+                    found[values] = Found([*map(self.pk_of, rows)], rows)
             return found
         for start in range(0, len(keys), LOOKUPS_PER_SELECT):
             some = keys[start : start + LOOKUPS_PER_SELECT]
@@ -169,6 +171,8 @@ class IndexSource(Source[Values, Found]):
                 values = self._values_of(row)
                 found.setdefault(values, Found([], [])).pks.append(self.pk_of(row))  # type: ignore[union-attr]
                 found[values].rows.append(row)  # type: ignore[union-attr]
+            if not found.keys() <= set(keys):  # no telling whose they are: of what did not come none is surely missing
+                found.update((values, Found(None)) for values in some if values not in found)
         return found
 
     def _any_of(self, keys: Sequence[Values]) -> Q:
@@ -187,8 +191,8 @@ class IndexSource(Source[Values, Found]):
         return self.rows.is_shared(error, rows=rows)
 
     def encode(self, key: Values, found: Found, /) -> bytes:
-        if found.pks is not None and not self.is_listing and len(found.pks) != 1:
-            raise UncacheableRowError(f"{len(found.pks)} rows have the values {key} of {self.key.declaration}")
+        if not self.is_listing and (found.pks is None or len(found.pks) != 1):
+            raise UncacheableRowError(f"not one row has the values {key} of {self.key.declaration}")
         return self._fingerprint(key) + self._encode(self.max_rows if found.pks is None else found.pks)
 
     def decode_many(self, _keys: Sequence[Values], _raws: Sequence[bytes], _at: int, /) -> None:
