@@ -241,7 +241,7 @@ def _primary_key_messages(model: type[Model]) -> Iterator[CheckMessage]:
         yield Caution(
             f"The primary key of {model._meta.label} ({type(pk).__name__}) is of a kind that is not cached.",
             hint="Its rows are read from the database. Cached are those by one of Django's own integer or UUID fields "
-            "or, on PostgreSQL and SQLite, text fields without a db_collation.",
+            "or, on PostgreSQL and SQLite, text fields without a db_collation or a db_type of their own.",
             obj=model,
             id="cacheaside.W021",
         )

@@ -254,7 +254,10 @@ _DECIMAL = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
 _DATE = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
 _MOMENT = re.compile(_DATE.pattern + r" (?:[01][0-9]|2[0-3])(?::[0-5][0-9]){2}(?:\.[0-9]{6})?")
 
-KINDS = "Django's own integer, text, UUID, boolean, decimal, date and date-time fields, and foreign keys to such"
+KINDS = (
+    "Django's own integer, text, UUID, boolean, decimal, date and date-time fields, subclasses that change neither "
+    "values nor db_type, and foreign keys to such"
+)
 """The fields that ``column_key`` knows, in words."""
 
 
