@@ -43,6 +43,14 @@ class Way:
         return self.conditions.within is None if self.key is None else isinstance(self.key.declaration, Unique)
 
     @property
+    def is_sorted_by_key(self) -> bool:
+        """Does a listing say how its rows are sorted? A proxy may have a ``Meta.ordering`` of its own."""
+        if self.key is None or not isinstance(self.key.declaration, Listing):
+            return False
+        model: Any = self.conditions.model
+        return bool(self.key.declaration.order_by) or model._meta.ordering == model._meta.concrete_model._meta.ordering
+
+    @property
     def order(self) -> Sequence[Direction] | None:
         """How the rows are sorted; None if Python can't tell."""
         asked = self.conditions
@@ -51,8 +59,8 @@ class Way:
         exclude = registry.for_model(asked.model).options.exclude
         if asked.order_by:
             found = directions(asked.model, asked.order_by, exclude=exclude)
-        elif self.key is not None and isinstance(self.key.declaration, Listing):
-            found = list(self.key.order) if asked.default_ordering else []
+        elif self.is_sorted_by_key:
+            found = list(self.key.order) if asked.default_ordering else []  # type: ignore[union-attr]  # there is one
         else:
             own = (asked.model._meta.ordering or ()) if asked.default_ordering else ()
             found = directions(asked.model, own, exclude=exclude)
@@ -175,8 +183,9 @@ def _add_known_related(queryset: Any, instances: Sequence[Model]) -> None:
 def order_in_database(way: Way, queryset: QuerySet[Any]) -> list[Any] | None:
     """How Django must sort a listing that it reads itself, to give it as it is served; None if it does so anyway."""
     asked = way.conditions
-    if way.key is None or not isinstance(way.key.declaration, Listing) or asked.order_by or not asked.default_ordering:
+    if way.key is None or not way.is_sorted_by_key or asked.order_by or not asked.default_ordering:
         return None
+    assert isinstance(way.key.declaration, Listing)
     if not way.key.declaration.order_by and way.key.declaration.collation is None:
         return None
     alias = alias_of(queryset) or router.db_for_write(queryset.model)

@@ -59,6 +59,14 @@ class Precise(CacheAsideMixin, models.Model):
         precise_updates = True
 
 
+class LastFirst(Precise):
+    """The same rows in another order."""
+
+    class Meta:
+        proxy = True
+        ordering = ["-pk"]
+
+
 class Spelt(CacheAsideMixin, models.Model):
     """Keys that can be spelt in several ways."""
 

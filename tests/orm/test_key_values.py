@@ -24,7 +24,7 @@ from django_cacheaside.exceptions import UndeclaredLookupError, UndeclaredLookup
 from django_cacheaside.failpoints import armed
 from django_cacheaside.orm import runtime
 from tests.app.catalog import Category, Ware
-from tests.app.keyed import Loose, Nulls, Precise, Quiet, Ranked, Ranking, Sealed, Sorted, Spelt, Vast
+from tests.app.keyed import LastFirst, Loose, Nulls, Precise, Quiet, Ranked, Ranking, Sealed, Sorted, Spelt, Vast
 from tests.orm.costs import Count
 from tests.orm.world import Elsewhere, Server, ident
 
@@ -338,6 +338,16 @@ class TestOrder:
         with count_round_trips() as costs:
             assert [one.pk for one in ask(Sealed.cached.using(db_alias), group, pks)] == expected
         assert len(costs.sql) == selects
+
+    def test_of_a_proxy_is_its_own(self, count_round_trips: Count, db_alias: str) -> None:
+        number = next(_numbers)
+        made = [Precise.objects.using(db_alias).create(name="n", number=number) for _ in range(3)]
+        for _ in range(2):
+            assert list(Precise.cached.using(db_alias).filter(number=number)) == made
+        with count_round_trips() as costs:
+            found = list(LastFirst.cached.using(db_alias).filter(number=number))
+        assert [one.pk for one in found] == [one.pk for one in reversed(made)]
+        assert costs.sql == []
 
 
 class TestInheritance:
