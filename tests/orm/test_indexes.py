@@ -601,6 +601,19 @@ class TestWrites:
         assert dict(server.values()) == held
         self.assert_fresh(probe, elsewhere)
 
+    @pytest.mark.parametrize("form", ["update-pk", "delete-raw"])
+    def test_behind_a_raw_begin(self, form: str, db_alias: str, elsewhere: Elsewhere) -> None:
+        """Django, which does not know of that transaction, refuses the FOR UPDATE by which old values are read."""
+        probe = Probe(db_alias, form)
+        for _ in range(2):
+            elsewhere(probe.in_cache)
+        execute(db_alias, "BEGIN")
+        try:
+            probe.act()
+        finally:
+            execute(db_alias, "COMMIT")
+        self.assert_fresh(probe, elsewhere)
+
 
 UNCHANGED = {"save-same"}
 

@@ -51,8 +51,7 @@ class Unknown:
 
     def drop(self, writes: Writes) -> None:
         """Nobody can tell: take the epochs."""
-        for index in (*self.before, *self.after):
-            writes.add_model(index.space)
+        _add_epochs(writes, (*self.before, *self.after))
 
 
 def add_declared(
@@ -166,30 +165,45 @@ def ask_before(writes: Writes, unknown: Unknown, connection: BaseDatabaseWrapper
         had_written: Has the transaction written before? To SQLite a transaction that reads first may find that it can't
             write any more.
     """
-    if connection.features.has_select_for_update or (connection.vendor == "sqlite" and had_written):
-        _read_keys(writes, unknown, unknown.before, connection, for_update=True)
+    rows = _rows(unknown, connection)
+    if rows is not None and _can_lock(connection):
+        _add_keys_of(rows.select_for_update(), writes, unknown.before)
+    elif rows is not None and connection.vendor == "sqlite" and had_written:
+        _add_keys_of(rows, writes, unknown.before)
     else:
-        for index in unknown.before:
-            writes.add_model(index.space)
+        _add_epochs(writes, unknown.before)
 
 
 def ask_after(writes: Writes, unknown: Unknown, connection: BaseDatabaseWrapper) -> None:
     """Add the keys of the values that a statement has given to rows. One SELECT."""
-    _read_keys(writes, unknown, unknown.after, connection, for_update=False)
+    rows = _rows(unknown, connection)
+    if rows is None:
+        _add_epochs(writes, unknown.after)
+    else:
+        _add_keys_of(rows, writes, unknown.after)
 
 
-def _read_keys(
-    writes: Writes, unknown: Unknown, indexes: Sequence[Index], connection: BaseDatabaseWrapper, *, for_update: bool
-) -> None:
-    pks = unknown.pks
-    if pks is None or len(pks) > MOST_READ:
-        for index in indexes:
-            writes.add_model(index.space)
-        return
+def _can_lock(connection: BaseDatabaseWrapper) -> bool:
+    """Does the database lock rows, and Django know of the transaction? It refuses FOR UPDATE behind a raw BEGIN."""
+    return connection.features.has_select_for_update and not connection.get_autocommit()
+
+
+def _add_epochs(writes: Writes, indexes: Iterable[Index]) -> None:
+    for index in indexes:
+        writes.add_model(index.space)
+
+
+def _rows(unknown: Unknown, connection: BaseDatabaseWrapper) -> Any:
+    """The rows that a statement writes, not yet read; None if they are too many, or not known."""
+    if unknown.pks is None or not unknown.can_be_asked:
+        return None
+    model = unknown.reader.registration.model
+    return QuerySet(model).using(connection.alias).order_by().filter(pk__in=list(unknown.pks))
+
+
+def _add_keys_of(rows: Any, writes: Writes, indexes: Sequence[Index]) -> int:
+    """Read rows, and add their keys. Returns how many there are."""
     attnames = tuple(dict.fromkeys(attname for index in indexes for attname in index.key.attnames))
-    rows: Any = QuerySet(unknown.reader.registration.model).using(connection.alias).order_by().filter(pk__in=list(pks))
-    if for_update and connection.features.has_select_for_update:
-        rows = rows.select_for_update()
     found = list(rows.values_list(*attnames))
     for index in indexes:
         naming = index.naming
@@ -199,3 +213,4 @@ def _read_keys(
         values = (naming.values([row[at] for at in places]) for row in found)
         if known := [naming.ident(one) for one in values if one is not None]:
             writes.add_rows(index.space, known)
+    return len(found)
