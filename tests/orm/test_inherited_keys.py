@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.models import QuerySet
 
 from tests.app.keyed import Champion, Ranked, Ranking
 from tests.orm.costs import Count
+from tests.orm.world import Elsewhere
 
 _numbers = count(1)
 Add = Callable[[Ranked], object]
@@ -101,6 +102,68 @@ def test_a_grandchild(parent: Ranked) -> None:
         assert found(Champion, parent) == [[], []]
     Champion(ranking_ptr_id=parent.pk, ranked_ptr_id=parent.pk).save_base(raw=True, using=parent._state.db)
     assert found(Champion, parent) == said(Champion, parent) != [[], []]
+
+
+def test_a_grandchild_before_its_parent(parent: Ranked) -> None:
+    """As fixtures may have them: foreign keys are checked at COMMIT, and the values are nowhere yet."""
+    for _ in range(2):
+        assert found(Champion, parent) == [[], []]
+    with transaction.atomic(using=parent._state.db):
+        Champion(ranking_ptr_id=parent.pk, ranked_ptr_id=parent.pk).save_base(raw=True, using=parent._state.db)
+        add_raw(parent)
+    assert found(Champion, parent) == said(Champion, parent) != [[], []]
+
+
+class TestAParentThatChangesMeanwhile:
+    """Between the child's INSERT and its COMMIT a reader may fill a listing of the new value, without the child."""
+
+    def test_before_the_child_is_added(self, parent: Ranked, elsewhere: Elsewhere) -> None:
+        """Its row is locked: whatever it will be, every key is voided."""
+        db, level = only_postgresql(parent), parent.level + 50_000
+        elsewhere(begin_to_change, parent, level)
+        with transaction.atomic(using=db):
+            add_raw(parent)
+            elsewhere(commit, db)
+            assert elsewhere(levels, db, level) == elsewhere(levels, db, level) == []
+        assert levels(db, level) == [parent.pk]
+
+    def test_after_the_child_is_added(self, parent: Ranked, elsewhere: Elsewhere) -> None:
+        """It waits for the child's COMMIT."""
+        db, level = only_postgresql(parent), parent.level + 50_000
+        with transaction.atomic(using=db):
+            add_raw(parent)
+            with pytest.raises(OperationalError, match="lock timeout"):
+                elsewhere(begin_to_change, parent, level)
+        assert found(Ranking, parent) == said(Ranking, parent) != [[], []]
+
+
+def only_postgresql(parent: Ranked) -> str:
+    db: str = parent._state.db  # type: ignore[assignment]  # it was saved
+    if connections[db].vendor == "sqlite":
+        pytest.skip("SQLite lets one in at a time")
+    return db
+
+
+def begin_to_change(parent: Ranked, level: int) -> None:
+    connection = connections[parent._state.db]
+    connection.set_autocommit(False)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '100ms'")
+        QuerySet(Ranked).using(connection.alias).filter(pk=parent.pk).update(level=level)
+    except BaseException:
+        connection.rollback()
+        connection.set_autocommit(True)
+        raise
+
+
+def commit(db: str) -> None:
+    connections[db].commit()
+    connections[db].set_autocommit(True)
+
+
+def levels(db: str, level: int) -> list[int]:
+    return [one.pk for one in Ranking.cached.using(db).filter(level=level)]
 
 
 def test_what_a_child_costs(db_alias: str, count_round_trips: Count) -> None:

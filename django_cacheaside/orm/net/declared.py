@@ -7,7 +7,7 @@ read in its transaction, for rows by primary key; else the key's own epoch is ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,15 +34,17 @@ class Unknown:
         pks: Of the rows; None until the statement has told them.
         before: Keys of the values that rows have before the statement.
         after: Keys of the values that rows have after it.
+        inherited: Keys of the values that they have from their parents' rows, which the statement leaves alone.
     """
 
     reader: Reader
     pks: Sequence[object] | None
     before: list[Index] = field(default_factory=list)
     after: list[Index] = field(default_factory=list)
+    inherited: list[Index] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.before or self.after)
+        return bool(self.before or self.after or self.inherited)
 
     @property
     def can_be_asked(self) -> bool:
@@ -51,7 +53,7 @@ class Unknown:
 
     def drop(self, writes: Writes) -> None:
         """Nobody can tell: take the epochs."""
-        _add_epochs(writes, (*self.before, *self.after))
+        _add_epochs(writes, (*self.before, *self.after, *self.inherited))
 
 
 def add_declared(
@@ -82,7 +84,7 @@ def add_declared(
             continue
         is_elsewhere = bool(index.key.fields) and index.key.table != table
         if index.naming is not None and table not in index.key.tables and index.key.kind != "derived":
-            unknown.after.append(index)  # a child of a row that was there before: only that one has the values
+            unknown.inherited.append(index)
         elif index.naming is None or not isinstance(sets, (list, tuple)) or is_elsewhere:
             writes.add_model(index.space)  # the values of a row are in two tables, or can't be named
         elif not index.key.fields:
@@ -181,6 +183,30 @@ def ask_after(writes: Writes, unknown: Unknown, connection: BaseDatabaseWrapper)
         _add_epochs(writes, unknown.after)
     else:
         _add_keys_of(rows, writes, unknown.after)
+
+
+def ask_parents(
+    writes: Writes, unknown: Unknown, connection: BaseDatabaseWrapper, *, sees_snapshot: Callable[[], bool]
+) -> None:
+    """Add the keys of the values that new rows have from their parents'. One SELECT FOR UPDATE.
+
+    Those rows are not locked by the statement. Changed by somebody else before our COMMIT, they would be under a key
+    that a reader fills without the child, and that nobody voids after it. So they are locked as ``save()`` of a child
+    locks them, without waiting. A row that is not to be had is changing, or comes later than its child, as foreign keys
+    that are checked at COMMIT let it: then the epochs are taken.
+
+    Args:
+        sees_snapshot: Does the transaction keep to one? To lock a row that has changed since would fail it.
+    """
+    rows, features = _rows(unknown, connection), connection.features
+    if connection.vendor == "sqlite":
+        lockable = rows  # has one writer, which is us
+    elif rows is None or not _can_lock(connection) or not features.has_select_for_update_skip_locked or sees_snapshot():
+        lockable = None
+    else:
+        lockable = rows.select_for_update(skip_locked=True, no_key=features.has_select_for_no_key_update)
+    if lockable is None or _add_keys_of(lockable, writes, unknown.inherited) < len(unknown.pks or ()):
+        _add_epochs(writes, unknown.inherited)
 
 
 def _can_lock(connection: BaseDatabaseWrapper) -> bool:

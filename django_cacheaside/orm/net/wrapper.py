@@ -17,8 +17,8 @@ from django.db.backends.utils import CursorWrapper
 
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.commit_work import around_commit, around_statement, settle_failed
-from django_cacheaside.orm.connection_state import is_in_transaction, state_of, transaction_is_open
-from django_cacheaside.orm.net.declared import ask_after, ask_before
+from django_cacheaside.orm.connection_state import is_in_transaction, sees_snapshot, state_of, transaction_is_open
+from django_cacheaside.orm.net.declared import ask_after, ask_before, ask_parents
 from django_cacheaside.orm.net.plan import Plan, Written, add_values, make_plan, written_by
 from django_cacheaside.orm.net.relations import leading_relations
 from django_cacheaside.orm.net.returned import can_return, finish, returned_columns, returned_values, with_returning
@@ -148,10 +148,12 @@ class Net:
         for reader, values in learnt.items():
             add_values(writes, reader, values, connection)
         for unknown in written.unknown:
+            if unknown.pks is None:
+                unknown.pks = learnt.get(unknown.reader)
             if unknown.after:
-                if unknown.pks is None:
-                    unknown.pks = learnt.get(unknown.reader)
                 ask_after(writes, unknown, connection)
+            if unknown.inherited:
+                ask_parents(writes, unknown, connection, sees_snapshot=lambda: sees_snapshot(connection, self._state))
         self._look_at_transaction(plan)
         return result
 
