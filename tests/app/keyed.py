@@ -162,6 +162,24 @@ class Champion(Ranking):
         keys = [Unique("code"), Listing("level")]
 
 
+class Movable(CacheAsideMixin, Ranked):
+    """Has a primary key of its own, and so may be moved to another row of its parent."""
+
+    number = models.BigAutoField(primary_key=True)
+    ranked = models.OneToOneField(Ranked, models.CASCADE, parent_link=True)
+    team = models.IntegerField(default=0)
+
+    class CacheAside:
+        keys = [Unique("code"), Listing("level"), Listing("level", "team")]
+
+
+class Box(Movable):
+    """Its link to its parent stays; its parent's may not."""
+
+    class CacheAside:
+        keys = [Listing("level")]
+
+
 class Quiet(CacheAsideMixin, models.Model):
     """A key that is written and not yet served."""
 

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 from django.db.models import QuerySet
 
-from tests.app.keyed import Champion, Ranked, Ranking
+from tests.app.keyed import Box, Champion, Movable, Ranked, Ranking
 from tests.orm.costs import Count
 from tests.orm.world import Elsewhere
 
@@ -112,6 +112,42 @@ def test_a_grandchild_before_its_parent(parent: Ranked) -> None:
         Champion(ranking_ptr_id=parent.pk, ranked_ptr_id=parent.pk).save_base(raw=True, using=parent._state.db)
         add_raw(parent)
     assert found(Champion, parent) == said(Champion, parent) != [[], []]
+
+
+def move_by_update(box: Box, parent: Ranked) -> None:
+    QuerySet(Movable).using(parent._state.db).filter(pk=box.pk).update(ranked=parent)
+
+
+def move_by_save(box: Box, parent: Ranked) -> None:
+    """``save()`` would write the parent's row too."""
+    movable = QuerySet(Movable).using(parent._state.db).get(pk=box.pk)
+    movable.ranked_id = parent.pk
+    movable.save_base(raw=True, using=parent._state.db)
+
+
+def move_by_sql(box: Box, parent: Ranked) -> None:
+    with connections[parent._state.db].cursor() as cursor:
+        cursor.execute("UPDATE app_movable SET team = team, ranked_id = %s WHERE number = %s", [parent.pk, box.pk])
+
+
+@pytest.mark.parametrize("move", [move_by_update, move_by_save, move_by_sql])
+def test_a_child_that_is_moved_to_another_row(parent: Ranked, move: Callable[[Box, Ranked], None]) -> None:
+    db = parent._state.db
+    box = Box.objects.using(db).create(code=f"moved {next(_numbers)}", level=parent.level + 50_000)
+    rows = (Movable, Box)
+    for _ in range(2):
+        for model in rows:
+            assert list(model.cached.using(db).filter(level=parent.level)) == []
+            assert [one.pk for one in model.cached.using(db).filter(level=box.level)] == [box.pk]
+        assert list(Movable.cached.using(db).filter(code=parent.code)) == []
+        assert list(Movable.cached.using(db).filter(level=parent.level, team=0)) == []
+    move(box, parent)
+    for model in rows:
+        assert [one.pk for one in model.cached.using(db).filter(level=parent.level)] == [box.pk]
+        assert list(model.cached.using(db).filter(level=box.level)) == []
+        assert model.cached.using(db).get(pk=box.pk).code == parent.code
+    assert [one.pk for one in Movable.cached.using(db).filter(code=parent.code)] == [box.pk]
+    assert [one.pk for one in Movable.cached.using(db).filter(level=parent.level, team=0)] == [box.pk]
 
 
 class TestAParentThatChangesMeanwhile:

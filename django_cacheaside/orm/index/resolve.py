@@ -40,6 +40,7 @@ class ResolvedKey:
         fields: In the order declared. Those of ``Derived`` in the order of its template.
         tables: Those that have them, as statements name them: the model's own, or parents'.
         last_table: The model's own, into which a row comes when all its parents have theirs.
+        links: Tables, with those of their columns that say which row of its parent a row belongs to.
         order: Of a listing, where it has one: its own, or the model's.
         sources: The columns by which the key's own may change: themselves, and those that generated ones are made of.
     """
@@ -49,6 +50,7 @@ class ResolvedKey:
     fields: tuple[Field[Any, Any], ...]
     tables: frozenset[str]
     last_table: str
+    links: frozenset[tuple[str, str]]
     order: tuple[Direction, ...]
     sources: frozenset[str]
 
@@ -111,6 +113,7 @@ def resolve(model: type[Model], declaration: KeyDeclaration, *, exclude: Collect
         fields,
         frozenset(table_name(field.model) for field in fields),
         table_name(model),
+        frozenset(_links(model)),
         _order(model, declaration, where, exclude=exclude) if isinstance(declaration, Listing) else (),
         frozenset(source for field in fields for source in _sources(field)),
     )
@@ -147,6 +150,12 @@ def table_name(model: type[Model]) -> str:
     A schema ends at a dot between quotes, ``schema"."table``; any other dot is part of the name.
     """
     return re.split(r'["`]\.["`]', model._meta.db_table)[-1].strip('"`').lower()
+
+
+def _links(model: type[Model]) -> Iterator[tuple[str, str]]:
+    for field in model._meta.concrete_fields:
+        if getattr(field.remote_field, "parent_link", False):
+            yield table_name(field.model), str(field.column)
 
 
 def _spelt(declaration: KeyDeclaration, attnames: Sequence[str]) -> str:

@@ -80,6 +80,9 @@ def add_declared(
     for index in indexes:
         if index.naming is None and index.key.kind != "derived":
             continue  # never filled
+        if _may_relink(index.key, statement, table):
+            writes.add_model(index.space)  # the row has the columns of another parent now
+            continue
         if not _concerns(index.key, statement, table):
             continue
         is_elsewhere = bool(index.key.fields) and index.key.table != table
@@ -106,6 +109,13 @@ def _concerns(key: ResolvedKey, statement: Statement, table: str) -> bool:
     if statement.verb is Verb.INSERT:
         return table in key.tables or table == key.last_table
     return statement.verb is not Verb.DELETE and table in key.tables and _may_assign(key, statement)
+
+
+def _may_relink(key: ResolvedKey, statement: Statement, table: str) -> bool:
+    """May the statement say of a row that it belongs to another row of its parent?"""
+    if statement.verb is not Verb.UPDATE:
+        return False
+    return any(table == own and statement.may_assign(column) for own, column in key.links)
 
 
 def _may_assign(key: ResolvedKey, statement: Statement) -> bool:
