@@ -12,7 +12,7 @@ from django.db.models import Model
 from django_cacheaside.exceptions import UndecodableEntryError
 from django_cacheaside.orm import runtime
 from django_cacheaside.orm.connection_state import state_of
-from django_cacheaside.orm.registry import registry
+from django_cacheaside.orm.registry import refuse_no_model, registry
 from django_cacheaside.orm.rows import RowSource
 from django_cacheaside.store.acts import Seen
 from django_cacheaside.store.envelope import HEADER_SIZE, Found, judge
@@ -85,6 +85,7 @@ class _Rows:
                 raise TypeError("An instance is one row: name the model to assert several, (Model, pk, pk).")
             model, pks, using = type(what), (what.pk,), using or what._state.db
         else:
+            refuse_no_model(what, call="(instance), or (Model, pk, pk)")
             model = what
         if not pks:
             raise TypeError("No row is named: (instance), or (Model, pk, pk).")

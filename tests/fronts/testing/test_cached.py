@@ -107,6 +107,8 @@ class TestAssertCached:
             check(Product)
         with pytest.raises(TypeError, match="one row"):
             check(Product(pk=1), 2)
+        with pytest.raises(TypeError, match="import the class"):
+            check("app.product", 1)
         with pytest.raises(ValueError, match="None is no primary key"):
             check(Product())
         with pytest.raises(ValueError, match="kind that is not cached"):
