@@ -150,6 +150,22 @@ def test_a_child_that_is_moved_to_another_row(parent: Ranked, move: Callable[[Bo
     assert [one.pk for one in Movable.cached.using(db).filter(level=parent.level, team=0)] == [box.pk]
 
 
+def test_a_child_whose_link_is_its_primary_key_is_moved(parent: Ranked) -> None:
+    """To Django that is another row."""
+    db, level = parent._state.db, parent.level + 50_000
+    add_raw(parent)
+    other = QuerySet(Ranked).using(db).create(code=f"moved to {next(_numbers)}", level=level)
+    for _ in range(2):
+        assert found(Ranking, parent) != [[], []] == found(Ranking, other)
+        assert Ranking.cached.using(db).filter(pk=other.pk).first() is None
+    QuerySet(Ranking).using(db).filter(pk=parent.pk).update(ranked_ptr=other)
+    assert found(Ranking, parent) == [[], []]
+    assert found(Ranking, other) == said(Ranking, other) != [[], []]
+    assert Ranking.cached.using(db).get(pk=other.pk).level == level
+    with pytest.raises(Ranking.DoesNotExist):
+        Ranking.cached.using(db).get(pk=parent.pk)
+
+
 class TestAParentThatChangesMeanwhile:
     """Between the child's INSERT and its COMMIT a reader may fill a listing of the new value, without the child."""
 
